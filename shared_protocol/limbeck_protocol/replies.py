@@ -1,0 +1,73 @@
+"""What servers and clients both need around replies: errors as messages, the common version, lists that must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from limbeck_protocol import messages
+from limbeck_protocol.codec import encode_message
+from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.limits import LIMITS, Limits
+
+
+def error_reply(error: LimbeckError) -> messages.ErrorReply:
+    """Return the message that tells a client of `error`."""
+    return messages.ErrorReply(
+        code=str(error.code), message=error.message, remedy=error.remedy, field=error.remedy.field
+    )
+
+
+def error_from_reply(reply: messages.ErrorReply) -> LimbeckError:
+    """Return the exception that a client raises for the server's `reply`; unknown codes become INTERNAL."""
+    known = reply.code in ErrorCode.__members__
+    code = ErrorCode(reply.code) if known else ErrorCode.INTERNAL
+    sentence = reply.message if known else f"{reply.message} ({reply.code})"
+    return LimbeckError(code, sentence, reply.remedy or remedy_for(code, field=reply.field))
+
+
+def choose_major(hello: messages.Hello) -> int:
+    """Return the protocol version that both ends speak.
+
+    Raises:
+        LimbeckError: PROTOCOL_UNSUPPORTED, naming the older of the two.
+    """
+    ours = messages.PROTOCOL_MAJOR
+    if hello.major_min <= ours <= hello.major_max:
+        return ours
+    older = "client" if hello.major_max < ours else "server"
+    raise LimbeckError(
+        ErrorCode.PROTOCOL_UNSUPPORTED,
+        f"the client speaks protocol {hello.major_min} to {hello.major_max}, this server protocol {ours}: "
+        f"the {older} is older.",
+    )
+
+
+def shorten_to_fit(reply: messages.Reply, limits: Limits = LIMITS) -> messages.Reply:
+    """Return `reply`, or the longest beginning of its list that fits into one message.
+
+    Only `JobList` and `Events` are ever shortened: clients ask on from the last event they got, and a list of jobs is
+    promised only as far as it fits.
+    """
+    if isinstance(reply, messages.JobList):
+        count = _longest_fitting(len(reply.jobs), lambda n: messages.JobList(jobs=reply.jobs[:n]), limits)
+        return messages.JobList(jobs=reply.jobs[:count])
+    if isinstance(reply, messages.Events):
+        events = reply.events
+        count = _longest_fitting(len(events), lambda n: msgspec.structs.replace(reply, events=events[:n]), limits)
+        return msgspec.structs.replace(reply, events=events[:count])
+    return reply
+
+
+def _longest_fitting(length: int, shortened: Callable[[int], messages.Reply], limits: Limits) -> int:
+    """Halve until it fits: cheap, and the common case is one try."""
+    while length > 0:
+        try:
+            encode_message(shortened(length), request_id="size", limits=limits)
+            return length
+        except CodecError as error:
+            if error.code != ErrorCode.TOO_LARGE:
+                raise
+            length //= 2
+    return 0
