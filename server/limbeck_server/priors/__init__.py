@@ -1,0 +1,1 @@
+"""Pretrained diffusion models behind one contract (`prior.py`). The only importers of diffusers and transformers."""
