@@ -1,0 +1,81 @@
+"""What no light can reach is solid.
+
+A picture says nothing about the inside of an opaque object, so the optimiser leaves there whatever it started from:
+often less density than the surface has. A surface drawn at one level would then be a shell with hollows, open wherever
+the skin is thin. So density is added where a point cannot be seen from any of 26 directions, that is, where the optical
+depth to the outside exceeds a threshold along all of them. Places that light reaches stay as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from limbeck_server.meshing.mesh import Array
+
+DIRECTIONS: tuple[tuple[int, ...], ...] = tuple(
+    direction for direction in itertools.product((-1, 0, 1), repeat=3) if direction > (0, 0, 0)
+)
+"""Thirteen lines through a point: along axes, face and space diagonals. Light comes from both ends of each."""
+REACHED = 0.2
+"""Share of the light that must arrive from some direction for a place to count as reached."""
+SOLID_DENSITY = 200.0
+"""Density of a place that no light reaches at all; above any level that is chosen automatically."""
+
+
+def light_reaching(grid: Array) -> Array:
+    """Return the share of light, 0..1, that reaches each point of a density grid from the best of 26 directions.
+
+    Args:
+        grid: (n, n, n) densities times the grid's spacing: optical depth per cell. Outside the grid is emptiness.
+
+    Returns:
+        (n, n, n) float32.
+    """
+    best = np.zeros(grid.shape, dtype=np.float32)
+    for direction in DIRECTIONS:
+        for sign in (1, -1):
+            depth = _depth_from(grid, tuple(sign * step for step in direction))
+            np.maximum(best, np.exp(-depth), out=best)
+    return best
+
+
+def fill_hollows(grid: Array, spacing: float) -> Array:
+    """Return the densities with everything filled that no light can reach.
+
+    Args:
+        grid: (n, n, n) densities, float32.
+        spacing: between grid points, in world units.
+    """
+    hidden = np.clip(1.0 - light_reaching(grid * np.float32(spacing)) / REACHED, 0.0, 1.0)
+    filled: Array = grid + np.float32(SOLID_DENSITY) * hidden.astype(np.float32)
+    return filled
+
+
+def _depth_from(grid: Array, direction: tuple[int, ...]) -> Array:
+    """Return the optical depth between each point and the outside, for light that travels along `direction`.
+
+    Light steps from cell to neighbouring cell: one pass over the slices across an axis along which the light moves,
+    each taking over its predecessor's depth, shifted by the steps along the other two axes.
+    """
+    axis = next(index for index, step in enumerate(direction) if step)
+    length = float(np.linalg.norm(direction))
+    others = [step for index, step in enumerate(direction) if index != axis]
+    slices = np.moveaxis(grid, axis, 0)
+    depth = np.zeros_like(slices)
+    order = range(len(slices)) if direction[axis] > 0 else range(len(slices) - 1, -1, -1)
+    arriving = np.zeros(slices.shape[1:], dtype=grid.dtype)
+    for index in order:
+        depth[index] = arriving + 0.5 * length * slices[index]
+        arriving = _shifted(arriving + length * slices[index], others[0], others[1])
+    return np.moveaxis(depth, 0, axis)
+
+
+def _shifted(plane: Array, rows: int, columns: int) -> Array:
+    """Return the plane moved by -1, 0 or 1 rows and columns; what enters from outside is 0: light without loss."""
+    moved = np.zeros_like(plane)
+    source = tuple(slice(max(0, -step), plane.shape[axis] - max(0, step)) for axis, step in enumerate((rows, columns)))
+    target = tuple(slice(max(0, step), plane.shape[axis] - max(0, -step)) for axis, step in enumerate((rows, columns)))
+    moved[target] = plane[source]
+    return moved
