@@ -1,0 +1,111 @@
+"""From a recipe (the protocol's words) to the core's own settings: the one place that knows both.
+
+The core never sees a message; the service never sees a tensor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from limbeck_protocol.recipe import Recipe
+from msgspec import UnsetType
+
+from limbeck_server.distillation.device import network_dtype
+from limbeck_server.distillation.trainer import TrainerSettings
+from limbeck_server.meshing.pipeline import MeshSettings
+from limbeck_server.presets import EXACT
+from limbeck_server.priors.prior import Prior
+from limbeck_server.recipes import REGULARIZERS
+from limbeck_server.scene.cameras import CameraRig, OrbitRange, Views
+from limbeck_server.scene.field import FieldSettings
+from limbeck_server.scene.renderer import RenderSettings
+
+Value = TypeVar("Value")
+ALLOW_DOWNLOAD = "LIMBECK_ALLOW_DOWNLOAD"
+"""Environment variable that `limbeck serve --allow-download` sets for its workers: 1 lets them fetch models."""
+
+
+def value(setting: Value | UnsetType) -> Value:
+    """Return the setting of a completed recipe."""
+    assert not isinstance(setting, UnsetType), "recipes.complete leaves nothing unset"
+    return setting
+
+
+def load_prior(recipe: Recipe, device: torch.device, progress: Callable[[int, int], None] | None = None) -> Prior:
+    """Return the recipe's prior, ready to predict.
+
+    Raises:
+        PromptError: the prior does not understand the prompt.
+        ModelError: the model is missing, unsafe or broken.
+    """
+    if recipe.prior == EXACT:
+        from limbeck_server.priors.exact import load_exact_prior
+
+        size = max(size for _, size in value(recipe.settings.render_size))
+        prior: Prior = load_exact_prior(recipe.prompt, size, device, progress=progress)
+    else:
+        from limbeck_server.priors.stable_diffusion import load_stable_diffusion
+
+        allow_download = os.environ.get(ALLOW_DOWNLOAD) == "1"
+        prior = load_stable_diffusion(recipe.prior, device, network_dtype(device), allow_download)
+    prior.check_prompt(recipe.prompt)
+    for suffix in recipe.rig.cameras.prompt_suffix if recipe.rig.cameras else []:
+        prior.check_prompt(recipe.prompt + suffix)
+    return prior
+
+
+def camera_rig(recipe: Recipe) -> CameraRig:
+    """Return the rig with its matrices as tensors."""
+    orbit, cameras = recipe.rig.orbit, recipe.rig.cameras
+    fields = ("azimuth_deg", "elevation_deg", "distance", "field_of_view_deg", "jitter", "weight")
+    return CameraRig(
+        orbit=OrbitRange(**{name: getattr(orbit, name) for name in fields}) if orbit else None,
+        cameras=Views(torch.tensor(cameras.camera_to_world), torch.tensor(cameras.lens)) if cameras else None,
+        camera_weight=tuple(cameras.weight.tolist()) if cameras else (),
+        camera_suffix=tuple(cameras.prompt_suffix) if cameras else (),
+        position_jitter=cameras.position_jitter if cameras else 0.0,
+    )
+
+
+def trainer_settings(recipe: Recipe, prior: Prior) -> TrainerSettings:
+    """Return what the loop needs to know."""
+    s = recipe.settings
+    voxels = value(s.field) == "voxels"
+    wanted = {name: tuple(points) for name, points in value(s.regularizers).items()}
+    # Total variation is a property of a voxel grid; a hash grid has none.
+    regularizers = {n: wanted[n] for n in REGULARIZERS if n in wanted and (voxels or n != "total_variation")}
+    negative = recipe.negative_prompt
+    return TrainerSettings(
+        prompt=recipe.prompt,
+        negative_prompt=prior.default_negative_prompt if negative is None else negative,
+        loss=recipe.loss,
+        loss_parameters=value(s.loss_parameters),
+        steps=value(s.steps),
+        guidance_scale=value(s.guidance_scale),
+        views_per_step=value(s.views_per_step),
+        render_size=tuple(value(s.render_size)),
+        timestep_min=value(s.timestep_min),
+        timestep_max=tuple(value(s.timestep_max)),
+        weighting=value(s.weighting),
+        learning_rate=value(s.learning_rate),
+        background=value(s.background),
+        shading=value(s.shading),
+        regularizers=regularizers,
+        scene=FieldSettings(kind=value(s.field), resolution=value(s.field_resolution)),
+        rendering=RenderSettings(samples_per_ray=value(s.samples_per_ray)),
+        seed=recipe.seed,
+    )
+
+
+def mesh_settings(recipe: Recipe) -> MeshSettings:
+    """Return what the meshing room needs to know."""
+    s = recipe.settings
+    return MeshSettings(
+        resolution=value(s.mesh_resolution),
+        density_level=value(s.density_level),
+        face_budget=value(s.face_budget),
+        texture_size=value(s.texture_size),
+    )

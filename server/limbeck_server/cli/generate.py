@@ -1,0 +1,213 @@
+"""`limbeck generate PROMPT`: a job from the command line, on a running server or on one that this starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from limbeck_protocol.client import Client
+    from limbeck_protocol.messages import JobInfo
+    from limbeck_protocol.recipe import Recipe, Rig, Settings
+
+Setting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any other setting, as JSON: --set field_resolution=48. Repeatable."
+    ),
+]
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to make: 'a yellow duck'.")],
+    loss: Annotated[str, typer.Option(help="Distillation loss; `limbeck presets` lists them.")] = "sds",
+    prior: Annotated[
+        str, typer.Option(help="exact, stable-diffusion, a hub id such as owner/name, or a local folder.")
+    ] = "exact",
+    preset: Annotated[str, typer.Option(help="quick or standard.")] = "standard",
+    negative_prompt: Annotated[str | None, typer.Option(help="What it should not look like.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's by default.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="diffusers' convention: 1 = no guidance.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same mesh.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    rig: Annotated[Path | None, typer.Option(metavar="FILE", help="A rig as JSON; an orbit by default.")] = None,
+    settings: Setting = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.glb", help="Where the mesh goes; named after the prompt by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Make an object from a prompt and write it as a binary glTF file."""
+    from limbeck_server.cli.output import check_writable, job_summary, print_json, say
+
+    out = out or Path(_file_name(prompt) + ".glb")
+    check_writable(out)
+    given = {"steps": steps, "guidance_scale": guidance_scale, "threads": threads}
+    recipe = _recipe(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        loss=loss,
+        prior=prior,
+        preset=preset,
+        seed=seed,
+        rig=read_rig(rig),
+        settings=read_settings(settings or [], {name: value for name, value in given.items() if value is not None}),
+    )
+    with connect() as client:
+        job = _run(client, recipe)
+        client.fetch_artifact(job.job_id, "mesh.glb", out)
+    say(f"{out} ({_human_seconds(job.metrics.get('seconds'))}, job {job.job_id})")
+    for line in metric_lines(job.metrics):
+        say(line)
+    if as_json:
+        print_json(job_summary(job) | {"out": str(out)})
+
+
+def connect() -> Client:
+    """Return a client of the running server, or of one started now.
+
+    Raises:
+        LimbeckError: no server runs and none could be started.
+    """
+    from limbeck_protocol.client import Client
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+
+    from limbeck_server.cli.output import say
+    from limbeck_server.service.launch import start_server
+
+    client = None
+    try:
+        client = Client.discover(name="limbeck command line")
+        client.status()
+    except LimbeckError as error:
+        if client is not None:
+            client.close()
+        if error.code not in (ErrorCode.NO_SERVER, ErrorCode.SERVER_LOST, ErrorCode.TIMEOUT):
+            raise
+    else:
+        return client
+    say("No server is running: starting one.")
+    start_server()
+    return Client.discover(name="limbeck command line")
+
+
+def read_rig(path: Path | None) -> Rig:
+    """Return the rig of a JSON file, or the default orbit.
+
+    Raises:
+        LimbeckError: the file is missing, unreadable, or no rig.
+    """
+    import msgspec
+    from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+    from limbeck_protocol.recipe import Orbit, Rig, decode_array_from_list
+
+    if path is None:
+        return Rig(orbit=Orbit())
+    try:
+        return msgspec.convert(json.loads(path.read_text()), Rig, dec_hook=decode_array_from_list)
+    except OSError as error:
+        raise LimbeckError(
+            ErrorCode.CANNOT_READ,
+            f"The rig file {path} cannot be read: {error.strerror}.",
+            remedy_for(ErrorCode.CANNOT_READ),
+        ) from error
+    except (msgspec.ValidationError, json.JSONDecodeError, UnicodeDecodeError, ValueError, TypeError) as error:
+        code = ErrorCode.INVALID_FIELD
+        raise LimbeckError(code, f"The rig file {path} is no rig: {error}.", remedy_for(code, field="rig")) from error
+
+
+def read_settings(pairs: list[str], given: dict[str, Any]) -> Settings:
+    """Return the settings of NAME=VALUE pairs and of the options that have names of their own.
+
+    Raises:
+        LimbeckError: a pair is malformed, its name unknown or its value out of range.
+    """
+    import msgspec
+    from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+    from limbeck_protocol.recipe import Settings
+
+    values = dict(given)
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise LimbeckError(ErrorCode.INVALID_FIELD, f"--set wants NAME=VALUE, got {pair!r}.")
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        code = ErrorCode.INVALID_FIELD
+        known = ", ".join(Settings.__struct_fields__)
+        raise LimbeckError(
+            code, f"A setting is not usable: {error}. The settings are: {known}.", remedy_for(code, field="settings")
+        ) from error
+
+
+def metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """Return the metrics as lines for people, each beside the score of the untouched start."""
+    start = metrics.get("start") or {}
+    lines = []
+    for name, value in metrics.items():
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            beside = f"   (start {start[name]:g})" if isinstance(start.get(name), float | int) else ""
+            lines.append(f"  {name:<28} {value:g}{beside}")
+    return lines
+
+
+def _recipe(**fields: Any) -> Recipe:
+    import msgspec
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+    from limbeck_protocol.recipe import Recipe, check_recipe, recipe_from_json, recipe_to_json
+
+    try:
+        # Structs check their types when they are read, not when they are built.
+        recipe = recipe_from_json(recipe_to_json(Recipe(**fields)))
+    except msgspec.ValidationError as error:
+        raise LimbeckError(ErrorCode.INVALID_FIELD, f"The recipe is not usable: {error}.") from error
+    check_recipe(recipe)
+    return recipe
+
+
+def _run(client: Client, recipe: Recipe) -> JobInfo:
+    """Submit, show the way, and return the job once it succeeded; Ctrl-C cancels it."""
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+    from limbeck_protocol.job_states import JobState
+
+    from limbeck_server.cli.output import JobDisplay, say
+
+    job = client.submit(recipe)
+    say(f"Job {job.job_id}")
+    try:
+        with JobDisplay().running() as display:
+            job = client.follow(job.job_id, on_event=display.on_event, on_progress=display.on_progress)
+    except KeyboardInterrupt:
+        client.cancel(job.job_id)
+        raise LimbeckError(ErrorCode.CANCELLED, f"Job {job.job_id} was cancelled.") from None
+    raise_unless_succeeded(job)
+    assert job.state == JobState.SUCCEEDED
+    return job
+
+
+def raise_unless_succeeded(job: JobInfo) -> None:
+    """Raise the error with which the job ended, if it did not succeed."""
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+    from limbeck_protocol.job_states import JobState
+
+    if job.error is not None:
+        raise LimbeckError(ErrorCode(job.error.code), job.error.message, job.error.remedy)
+    if job.state == JobState.CANCELLED:
+        raise LimbeckError(ErrorCode.CANCELLED, f"Job {job.job_id} was cancelled.")
+
+
+def _file_name(prompt: str) -> str:
+    words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
+    return "-".join(words)[:60] or "object"
+
+
+def _human_seconds(seconds: float | None) -> str:
+    return "no time known" if seconds is None else f"{seconds:.0f} s"

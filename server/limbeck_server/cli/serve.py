@@ -1,0 +1,42 @@
+"""`limbeck serve`: the server, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    bind: Annotated[
+        str, typer.Option(help="Address to listen on; anything but loopback needs --wide.")
+    ] = "tcp://127.0.0.1:*",
+    wide: Annotated[bool, typer.Option("--wide", help="Allow an address that other machines can reach.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where jobs are kept; the user's data folder by default.")
+    ] = None,
+    idle_exit_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so many minutes with nothing to do; never by default.")
+    ] = None,
+    allow_download: Annotated[
+        bool, typer.Option("--allow-download", help="Let jobs fetch missing models from the hub.")
+    ] = False,
+) -> None:
+    """Serve jobs until stopped (Ctrl-C)."""
+    from limbeck_server.cli.output import say
+    from limbeck_server.recipes import catalog, complete
+    from limbeck_server.service.server import ServeSettings, serve
+
+    os.environ["LIMBECK_ALLOW_DOWNLOAD"] = "1" if allow_download else "0"
+    settings = ServeSettings(bind=bind, wide=wide, data_folder=data, idle_exit_minutes=idle_exit_minutes)
+    sys.exit(
+        serve(
+            settings,
+            complete_recipe=complete,
+            catalog=catalog,
+            ready=lambda record: say(f"Limbeck listens on {record.endpoint}. Ctrl-C stops it."),
+        )
+    )

@@ -1,0 +1,210 @@
+"""The completion of recipes, and the catalog of what this server offers.
+
+A client's recipe may leave settings unset; `complete` fills them from the preset, checks every name, and records the
+versions. Nothing here imports torch, so that the server can refuse a bad recipe at once, before anything is stored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo, PresetInfo, PriorInfo
+from limbeck_protocol.recipe import Recipe, Settings, check_recipe
+from msgspec import UnsetType
+
+from limbeck_server.distillation.losses import LOSSES
+from limbeck_server.distillation.weighting import WEIGHTINGS
+from limbeck_server.known_world.captions import UnknownWordError, parse_caption, vocabulary
+from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, STABLE_DIFFUSION, layer
+
+BACKGROUNDS = ("random", "grey", "white", "black")
+SHADINGS = ("albedo", "lambert")
+FIELDS = ("voxels", "hash_grid")
+REGULARIZERS = ("orientation", "sparsity", "opaqueness", "total_variation")
+
+PRIORS: dict[str, PriorInfo] = {
+    EXACT: PriorInfo(
+        name=EXACT,
+        title="Exact prior over a small known world",
+        description=(
+            "Closed form, nothing trained, nothing downloaded: for seeing, testing and comparing. "
+            "It knows a few dozen shapes in twelve colours; it is not a model of everything."
+        ),
+        installed=True,
+        vocabulary=vocabulary(),
+    ),
+    STABLE_DIFFUSION: PriorInfo(
+        name=STABLE_DIFFUSION,
+        title="Stable Diffusion 1.x / 2.x",
+        description="Any text. Wants a GPU and a downloaded model; a hub id or a local folder may be named instead.",
+        installed=False,
+    ),
+}
+
+
+def prior_kind(prior: str) -> str:
+    """Return which kind of prior a recipe's `prior` names: everything but `exact` is a Stable Diffusion model."""
+    return EXACT if prior == EXACT else STABLE_DIFFUSION
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets, the quickest first."""
+    return list(dict.fromkeys(name for name, _, _ in PRESETS))
+
+
+def _refuse_unknown(code: ErrorCode, kind: str, value: str, known: Iterable[str], field: str) -> None:
+    known = list(known)
+    if value not in known:
+        message = f"There is no {kind} {value!r}; there are: {', '.join(known)}."
+        raise LimbeckError(code, message, remedy_for(code, field=field))
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """Return the recipe with every setting filled in and the versions recorded.
+
+    Raises:
+        LimbeckError: an unknown loss, preset, prior or word, or a setting out of its range; the field is named.
+    """
+    check_recipe(recipe)
+    _refuse_unknown(ErrorCode.UNKNOWN_LOSS, "loss", recipe.loss, LOSSES, "loss")
+    _refuse_unknown(ErrorCode.UNKNOWN_PRESET, "preset", recipe.preset, preset_names(), "preset")
+    if recipe.prior == EXACT:
+        _check_words(recipe)
+    else:
+        _check_model_name(recipe.prior)
+    preset = PRESETS[recipe.preset, recipe.loss, prior_kind(recipe.prior)]
+    settings = layer(Settings(threads=default_threads()), preset, recipe.settings)
+    _check_settings(recipe, settings)
+    parameters = {p.name: p.default for p in LOSSES[recipe.loss].parameters} | dict(settings.loss_parameters or {})
+    return msgspec.structs.replace(
+        recipe,
+        settings=msgspec.structs.replace(settings, loss_parameters=parameters),
+        versions=installed_versions(),
+    )
+
+
+def _check_words(recipe: Recipe) -> None:
+    suffixes = recipe.rig.cameras.prompt_suffix if recipe.rig.cameras else []
+    texts = {"prompt": [recipe.prompt], "rig.cameras.prompt_suffix": [recipe.prompt + suffix for suffix in suffixes]}
+    texts["negative_prompt"] = [recipe.negative_prompt] if recipe.negative_prompt else []
+    for field, candidates in texts.items():
+        for text in candidates:
+            try:
+                caption = parse_caption(text)
+                if field == "prompt" and (caption.azimuth or caption.elevation):
+                    raise ValueError(
+                        f"The prompt {text!r} says from where the object is seen, but the cameras decide that. "
+                        "Leave the view words out: they are added for each camera."
+                    )
+            except UnknownWordError as error:
+                code = ErrorCode.UNKNOWN_WORD
+                raise LimbeckError(code, str(error), remedy_for(code, field=field)) from error
+            except ValueError as error:
+                code = ErrorCode.INVALID_FIELD
+                raise LimbeckError(code, str(error), remedy_for(code, field=field)) from error
+
+
+def _check_model_name(prior: str) -> None:
+    """A prior is `exact`, `stable-diffusion`, a hub id, or a folder with a model in it."""
+    if prior == STABLE_DIFFUSION:
+        return
+    folder = Path(prior).expanduser()
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise LimbeckError(
+                ErrorCode.MODEL_NOT_FOUND,
+                f"The folder {prior!r} holds no diffusers model: it has no model_index.json.",
+                remedy_for(ErrorCode.MODEL_NOT_FOUND, field="prior"),
+            )
+        return
+    is_hub_id = prior.count("/") == 1 and not prior.startswith((".", "/", "~")) and not prior.endswith("/")
+    if not is_hub_id:
+        raise LimbeckError(
+            ErrorCode.UNKNOWN_PRIOR,
+            f"There is no prior {prior!r}; there are: {', '.join(PRIORS)}, a hub id (owner/name) or a folder.",
+            remedy_for(ErrorCode.UNKNOWN_PRIOR, field="prior"),
+        )
+
+
+def _check_settings(recipe: Recipe, settings: Settings) -> None:
+    code = ErrorCode.INVALID_FIELD
+    named = {
+        "weighting": WEIGHTINGS,
+        "background": BACKGROUNDS,
+        "shading": SHADINGS,
+        "field": FIELDS,
+    }
+    for name, known in named.items():
+        _refuse_unknown(code, name, getattr(settings, name), known, f"settings.{name}")
+    for name in settings.regularizers or {}:
+        _refuse_unknown(code, "regularizer", name, REGULARIZERS, "settings.regularizers")
+    parameters = {p.name: p for p in LOSSES[recipe.loss].parameters}
+    for name, value in (settings.loss_parameters or {}).items():
+        _refuse_unknown(code, f"parameter of {recipe.loss}", name, parameters, "settings.loss_parameters")
+        low, high = parameters[name].minimum, parameters[name].maximum
+        if not low <= value <= high:
+            message = f"{recipe.loss}'s {name} must lie between {low:g} and {high:g}, got {value:g}."
+            raise LimbeckError(code, message, remedy_for(code, field="settings.loss_parameters"))
+    schedules: dict[str, Any] = {"timestep_max": settings.timestep_max, "render_size": settings.render_size}
+    schedules |= {f"regularizers.{name}": points for name, points in (settings.regularizers or {}).items()}
+    for name, points in schedules.items():
+        shares = [share for share, _ in points]
+        if shares != sorted(shares):
+            message = f"The points of {name} must rise in their share of the run, got {shares}."
+            raise LimbeckError(code, message, remedy_for(code, field=f"settings.{name}"))
+    lowest = min(highest for _, highest in settings.timestep_max or [])
+    bottom = settings.timestep_min
+    if not isinstance(bottom, UnsetType) and lowest <= bottom:
+        message = f"timestep_max falls to {lowest:g}, but must stay above timestep_min, which is {bottom:g}."
+        raise LimbeckError(code, message, remedy_for(code, field="settings.timestep_max"))
+    if recipe.prior == EXACT and any(size not in (32, 64) for _, size in settings.render_size or []):
+        message = (
+            f"The exact prior's pictures are 32 or 64 pixels wide, so render_size cannot be {settings.render_size}."
+        )
+        raise LimbeckError(code, message, remedy_for(code, field="settings.render_size"))
+
+
+def default_threads() -> int:
+    """Return how many threads a job gets on this machine: all cores, at most 8. Written into the recipe."""
+    return min(os.cpu_count() or 1, 8)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of what changes numbers; read from package metadata, so that nothing is imported."""
+    names = ("limbeck-server", "limbeck-protocol", "torch", "nerfacc", "numpy", "PyMCubes", "diffusers")
+    return {name: metadata.version(name) for name in names}
+
+
+def catalog() -> Catalog:
+    """Return what this server offers, for panels and `limbeck presets`."""
+    losses = [
+        LossInfo(
+            name=loss.name,
+            title=loss.title,
+            description=loss.paper,
+            parameters=[
+                ParameterInfo(
+                    name=p.name, default=p.default, minimum=p.minimum, maximum=p.maximum, description=p.description
+                )
+                for p in loss.parameters
+            ],
+        )
+        for loss in LOSSES.values()
+    ]
+    presets = [
+        PresetInfo(
+            name=name,
+            loss=loss,
+            prior=kind,
+            description=PRESET_DESCRIPTIONS[name],
+            settings=msgspec.to_builtins(settings),
+        )
+        for (name, loss, kind), settings in PRESETS.items()
+    ]
+    return Catalog(losses=losses, priors=list(PRIORS.values()), presets=presets)

@@ -1,0 +1,187 @@
+"""One job in one process: recipe -> trainer -> mesh -> artifacts, told as a stream of events.
+
+`run` is a generator: the executor pulls events, and closing it between two of them is how a job is cancelled. Torch is
+imported here and below, never in the server. Nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.messages import (
+    AnyWorkerEvent,
+    ArtifactWritten,
+    Finished,
+    Notice,
+    PhaseStarted,
+    PreviewReady,
+    Progress,
+    WorkerProgress,
+)
+from limbeck_protocol.recipe import Recipe, recipe_to_json
+from numpy.typing import NDArray
+
+from limbeck_server import assembly, results
+from limbeck_server.distillation.device import DeviceError, choose_device
+from limbeck_server.distillation.injection import DivergedError
+from limbeck_server.distillation.trainer import Trainer
+from limbeck_server.meshing.mesh import NoSurfaceError
+from limbeck_server.priors.prior import ModelError, Prior, PromptError
+from limbeck_server.scene.cameras import orbit_views
+
+PREVIEW_SIZE = 128
+"""Side of the preview pictures in pixels."""
+SECONDS_BETWEEN_PROGRESS = 0.1
+
+Result = TypeVar("Result")
+ProgressCallback = Callable[[int, int], None]
+
+
+def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+    """Make the recipe's object and yield what happens on the way.
+
+    Args:
+        recipe: completed by `recipes.complete`: nothing unset.
+        folder: the job's own; files appear whole in its `artifacts` folder.
+
+    Yields:
+        Phases, progress, previews, artifacts; at the end `Finished` with the metrics.
+
+    Raises:
+        LimbeckError: whatever a user can put right, with its remedy.
+    """
+    try:
+        yield from _run(recipe, folder)
+    except PromptError as error:
+        raise LimbeckError(
+            ErrorCode.UNKNOWN_WORD, str(error), remedy_for(ErrorCode.UNKNOWN_WORD, field="prompt")
+        ) from error
+    except ModelError as error:
+        code = ErrorCode(error.code)
+        raise LimbeckError(code, str(error), remedy_for(code, field="prior")) from error
+    except DeviceError as error:
+        raise LimbeckError(ErrorCode.DEVICE_UNAVAILABLE, str(error)) from error
+    except DivergedError as error:
+        raise LimbeckError(ErrorCode.NUMERIC_DIVERGED, str(error)) from error
+    except NoSurfaceError as error:
+        raise LimbeckError(ErrorCode.NO_SURFACE, str(error)) from error
+
+
+def _run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+    clock = _Clock()
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    settings = recipe.settings
+    torch.set_num_threads(assembly.value(settings.threads))
+    device = choose_device(assembly.value(settings.device))
+
+    yield PhaseStarted(name="views", title="Preparing the prior")
+    prior: Prior = yield from _with_progress(lambda report: assembly.load_prior(recipe, device, report), "views", clock)
+    trainer = Trainer(prior, assembly.camera_rig(recipe), assembly.trainer_settings(recipe, prior))
+
+    start = results.score_start(recipe, trainer, prior)
+    yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
+    yield from _optimise(trainer, assembly.value(settings.preview_every), clock)
+
+    yield PhaseStarted(name="mesh", title="Extracting the mesh")
+    extracted = yield from _with_progress(lambda progress: results.extract(recipe, trainer, progress), "mesh", clock)
+    report = extracted.report
+    if report.components_dropped:
+        parts, dropped = report.components_found, report.components_dropped
+        yield Notice(text=f"{parts} separate parts were found; {dropped} small or hidden ones were dropped.")
+    for note in report.notes:
+        yield Notice(text=note)
+
+    yield PhaseStarted(name="score", title="Comparing with the truth")
+    metrics: dict[str, Any] = results.metrics(recipe, trainer, prior, extracted)
+    metrics["start"] = start
+    metrics["seconds"] = round(clock.seconds(), 2)
+    metrics["steps"] = trainer.steps_done
+    metrics["prior_evaluations"] = prior.evaluations
+
+    for name, media_type in results.write_artifacts(
+        artifacts, recipe_to_json(recipe), extracted.mesh, metrics, _preview(trainer)
+    ):
+        yield ArtifactWritten(name=name, media_type=media_type)
+    yield Finished(metrics=metrics)
+
+
+class _Clock:
+    """Seconds since the job began; monotonic."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Iterator[AnyWorkerEvent]:
+    """Run the loop, with a preview now and then and progress a few times a second."""
+    steps, begun, told = trainer.settings.steps, clock.seconds(), -1.0
+    yield PreviewReady(step=0, image=_preview(trainer))
+    while trainer.steps_done < steps:
+        report = trainer.step()
+        now, last = clock.seconds(), trainer.steps_done == steps
+        if last or now - told >= SECONDS_BETWEEN_PROGRESS:
+            told = now
+            yield WorkerProgress(
+                progress=Progress(
+                    phase="optimise",
+                    step=report.step,
+                    steps=steps,
+                    loss=report.loss,
+                    seconds=now,
+                    seconds_left=(now - begun) / report.step * (steps - report.step),
+                    prior_evaluations=trainer.prior.evaluations,
+                )
+            )
+        if last or report.step % preview_every == 0:
+            yield PreviewReady(step=report.step, image=_preview(trainer))
+
+
+def _preview(trainer: Trainer) -> NDArray[np.uint8]:
+    """Return (h, w, 3) uint8: the object from its front left, a little from above, before grey."""
+    views = orbit_views(torch.tensor([30.0]), torch.tensor([20.0]))
+    image = trainer.render_still(views, PREVIEW_SIZE).image[0].clamp(0, 1)
+    picture: NDArray[np.uint8] = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return picture
+
+
+def _with_progress(
+    work: Callable[[ProgressCallback], Result], phase: str, clock: _Clock
+) -> Generator[AnyWorkerEvent, None, Result]:
+    """Run `work(report)` in a thread and yield its reports as progress; return what it returns.
+
+    A thread, so that a cancel is noticed between reports while a library computes; the process ends with it.
+    """
+    reports: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(work(lambda done, total: reports.put((done, total))))
+        except BaseException as error:  # handed to the generator, which raises it in its own thread
+            failure.append(error)
+        finally:
+            reports.put(None)
+
+    threading.Thread(target=body, name=phase, daemon=True).start()
+    told = -1.0
+    while (report := reports.get()) is not None:
+        now = clock.seconds()
+        if now - told >= SECONDS_BETWEEN_PROGRESS:
+            told = now
+            yield WorkerProgress(progress=Progress(phase=phase, step=report[0], steps=report[1], seconds=now))
+    if failure:
+        raise failure[0]
+    return outcome[0]

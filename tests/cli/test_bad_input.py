@@ -1,0 +1,83 @@
+"""Bad input at the command line: a sentence with the fix, an exit code, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NAN_RIG = {
+    "cameras": {
+        "camera_to_world": np.full((1, 4, 4), np.nan).tolist(),
+        "lens": [[1.3, 0.0, 0.0]],
+        "weight": [1.0],
+        "prompt_suffix": [""],
+    }
+}
+
+# name -> (arguments after `generate`, words that the sentence must hold)
+TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "empty prompt": ([""], ("prompt",)),
+    "blank prompt": (["   "], ("prompt",)),
+    "5,000 characters": (["duck " * 1000], ("prompt", "2000")),
+    "unknown word": (["a yellow zeppelin"], ("zeppelin", "duck", "stable-diffusion")),
+    "two shapes": (["a duck cube"], ("cube",)),
+    "unknown loss": (["a duck", "--loss", "sdz"], ("sdz", "nfsd")),
+    "unknown preset": (["a duck", "--preset", "best"], ("best", "quick")),
+    "unknown prior": (["a duck", "--prior", "dalle"], ("dalle", "exact")),
+    "folder that is no model": (["a duck", "--prior", "./empty"], ("empty", "model_index.json")),
+    "no steps": (["a duck", "--steps", "0"], ("steps", "1")),
+    "negative guidance": (["a duck", "--guidance-scale", "-1"], ("guidance_scale",)),
+    "unknown setting": (["a duck", "--set", "colour=3"], ("colour", "learning_rate")),
+    "setting without value": (["a duck", "--set", "steps"], ("NAME=VALUE",)),
+    "wrong render size": (["a duck", "--set", "render_size=[[0, 48]]"], ("render_size", "64")),
+    "missing rig": (["a duck", "--rig", "nowhere.json"], ("nowhere.json",)),
+    "rig that is no JSON": (["a duck", "--rig", "broken.json"], ("broken.json",)),
+    "rig without cameras": (["a duck", "--rig", "nothing.json"], ("rig", "camera")),
+    "NaN matrix": (["a duck", "--rig", "nan.json"], ("camera_to_world",)),
+    "unwritable output": (["a duck", "--out", "missing/duck.glb"], ("missing",)),
+    "output is a folder": (["a duck", "--out", "empty"], ("empty", "folder")),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("work")
+    (place / "empty").mkdir()
+    (place / "broken.json").write_text("{")
+    (place / "nothing.json").write_text("{}")
+    (place / "nan.json").write_text(json.dumps(NAN_RIG))
+    return place
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_bad_input_gets_a_sentence_and_loses_nothing(name: str, limbeck, folder: Path) -> None:
+    arguments, words = TABLE[name]
+    before = sorted(path.name for path in folder.rglob("*"))
+    answer = limbeck("generate", *arguments, cwd=folder)
+    assert answer.returncode not in (0, None), answer.stdout
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+    for word in words:
+        assert word in answer.stderr, answer.stderr
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_commands_that_need_a_server_say_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+    import subprocess
+    import sys
+
+    for command in (["jobs", "list"], ["status"], ["jobs", "show", "abcdefgh"]):
+        answer = subprocess.run(
+            [sys.executable, "-m", "limbeck_server.cli", *command],
+            env={**os.environ, "LIMBECK_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert answer.returncode == 1
+        assert "limbeck serve" in answer.stderr
+        assert "Traceback" not in answer.stderr
