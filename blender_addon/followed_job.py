@@ -1,0 +1,69 @@
+"""What is known of the job that the session follows. Data only: answers go in, the panel and the session read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from limbeck_protocol import messages
+from limbeck_protocol.job_states import FINAL_STATES, JobState
+
+
+@dataclass
+class FollowedJob:
+    """One job, from the moment somebody asked for it."""
+
+    job_id: str
+    wants_mesh: bool
+    """Whether its mesh is to be fetched once it has succeeded."""
+    info: messages.JobInfo | None = None
+    """None until the server has acknowledged it."""
+    progress: messages.Progress | None = None
+    phase: str = ""
+    """Title of what the worker is at, as the server words it."""
+    notice: str = ""
+    is_cancel_wanted: bool = False
+    sequence: int = 0
+    """The last event seen."""
+    generation: int = 0
+    """The last preview seen."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has said so."""
+        return self.info is not None and self.info.state in FINAL_STATES
+
+    @property
+    def must_ask_for_cancel(self) -> bool:
+        """Whether a cancel is wanted that the server has not acted upon."""
+        return (
+            self.is_cancel_wanted
+            and self.info is not None
+            and self.info.state not in FINAL_STATES | {JobState.CANCELLING}
+        )
+
+    def take_info(self, info: messages.JobInfo) -> None:
+        """Note how the job stands."""
+        self.info = info
+        self.progress = info.progress or self.progress
+
+    def take_events(self, events: messages.Events) -> bool:
+        """Note what has happened; return whether the job changed its state, so that it should be looked at."""
+        has_moved = False
+        for event in events.events:
+            if event.sequence <= self.sequence:
+                continue
+            self.sequence = event.sequence
+            if event.kind == "phase":
+                self.phase = str(event.data.get("title", ""))
+            elif event.kind == "notice":
+                self.notice = str(event.data.get("text", ""))
+            has_moved = has_moved or event.kind == "state"
+        self.progress = events.progress.get(self.job_id, self.progress)
+        return has_moved
+
+    def take_preview(self, preview: messages.Preview) -> bool:
+        """Note a picture; return whether it is a new one of this job."""
+        is_new = preview.image is not None and preview.generation > self.generation and preview.job_id == self.job_id
+        if is_new:
+            self.generation = preview.generation
+        return is_new

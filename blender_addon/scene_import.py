@@ -1,0 +1,198 @@
+"""Arrays -> an object in the scene: mesh, UV map, vertex colours, material, texture, collection, recipe.
+
+Rules of this file: the arrays have been checked (`mesh_arrays`); either everything arrives or nothing stays behind;
+identity is kept in custom properties, never in names. Main thread only; works with and without a window.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from limbeck_protocol.recipe import Recipe, recipe_to_json
+from mathutils import Matrix
+
+from .mesh_arrays import MeshArrays, check_mesh_arrays
+from .placement import Placement
+from .preview_image import rgba_rows_from_bottom
+
+COLLECTION_NAME = "Limbeck"
+COLLECTION_TAG = "limbeck_results"
+UV_NAME = "UVMap"
+COLOUR_NAME = "Colour"
+LIMIT_NAME_BYTES = 56
+"""Blender 4.5 keeps 63 bytes of a name; the rest is room for its own `.001`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a mesh comes from; all of it is written on the object."""
+
+    job_id: str
+    recipe: Recipe
+    metrics: Mapping[str, Any]
+
+
+def import_mesh(
+    scene: bpy.types.Scene, arrays: MeshArrays, origin: Origin, placement: Placement, *, push_undo: bool = False
+) -> bpy.types.Object:
+    """Return a new object in the collection *Limbeck* of `scene`, selected and active where the mode allows it.
+
+    Args:
+        scene: the scene that receives it.
+        arrays: the mesh in the object's frame; one object unit becomes `placement.size` scene units.
+        origin: written to the custom properties `limbeck_job`, `limbeck_recipe` and `limbeck_metrics` (JSON).
+        placement: where the object's centre lies, how it is turned, how large one object unit is. The size goes into
+            the mesh, so the object's own scale is 1.
+        push_undo: make an undo step; wanted from timers, not from operators, which push their own.
+
+    Raises:
+        LimbeckError: the arrays break a promise of `MeshArrays`; the file is as it was before.
+    """
+    check_mesh_arrays(arrays)
+    name = readable_name(origin.recipe.prompt)
+    with _removed_on_failure() as made:
+        mesh = made(bpy.data.meshes, bpy.data.meshes.new(name))
+        _fill_mesh(mesh, arrays, placement.size)
+        height, width = arrays.texture.shape[:2]
+        image = made(bpy.data.images, bpy.data.images.new(name, width, height, alpha=False))
+        _fill_image(image, arrays.texture)
+        material = made(bpy.data.materials, bpy.data.materials.new(name))
+        _build_material(material, image)
+        mesh.materials.append(material)
+        result = made(bpy.data.objects, bpy.data.objects.new(name, mesh))
+        result.matrix_world = placement.rotated(Matrix.Identity(4))
+        result["limbeck_job"] = origin.job_id
+        result["limbeck_recipe"] = recipe_to_json(origin.recipe)
+        result["limbeck_metrics"] = json.dumps(dict(origin.metrics), sort_keys=True)
+        result_collection(scene).objects.link(result)
+    _select(scene, result)
+    if push_undo:
+        _push_undo(f"Limbeck: {name}")
+    return result
+
+
+def readable_name(prompt: str) -> str:
+    """Return a name for data-blocks: the prompt without its article, on one line, short enough for Blender."""
+    printable = "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in prompt)
+    words = printable.split()
+    if len(words) > 1 and words[0].lower() in {"a", "an", "the"}:
+        words = words[1:]
+    name = " ".join(words)
+    name = name[:1].upper() + name[1:]
+    return name.encode()[:LIMIT_NAME_BYTES].decode(errors="ignore").strip() or COLLECTION_NAME
+
+
+def result_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
+    """Return the scene's collection for results, made and linked at first use, found by its tag ever after."""
+    for collection in scene.collection.children_recursive:
+        if collection.get(COLLECTION_TAG):
+            return collection
+    collection = bpy.data.collections.new(COLLECTION_NAME)
+    collection[COLLECTION_TAG] = True
+    scene.collection.children.link(collection)
+    return collection
+
+
+@contextmanager
+def _removed_on_failure() -> Iterator[Any]:
+    """Yield a function that notes a new data-block; when the block fails, all noted ones are removed, newest first."""
+    noted: list[tuple[Any, Any]] = []
+
+    def note(owner: Any, block: Any) -> Any:
+        noted.append((owner, block))
+        return block
+
+    try:
+        yield note
+    except BaseException:
+        for owner, block in reversed(noted):
+            owner.remove(block)
+        raise
+
+
+def _fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, size: float) -> None:
+    """Write geometry, UVs and colours through attributes: one copy each, no Python loop.
+
+    Blender copies a buffer at once only if it is flat, contiguous and of its own raw type; hence `_flat`.
+    """
+    faces = len(arrays.faces)
+    mesh.vertices.add(len(arrays.vertices))
+    mesh.loops.add(3 * faces)
+    mesh.polygons.add(faces)
+    mesh.attributes["position"].data.foreach_set("vector", _flat(arrays.vertices * np.float32(size), np.float32))
+    mesh.polygons.foreach_set("loop_start", np.arange(0, 3 * faces, 3, dtype=np.int32))
+    corners = mesh.attributes.get(".corner_vert") or mesh.attributes.new(".corner_vert", "INT", "CORNER")
+    corners.data.foreach_set("value", _flat(arrays.faces, np.int32))
+    mesh.uv_layers.new(name=UV_NAME, do_init=False)
+    mesh.attributes[UV_NAME].data.foreach_set("vector", _flat(arrays.corner_uv, np.float32))
+    colours = mesh.attributes.new(COLOUR_NAME, "FLOAT_COLOR", "POINT")
+    rgba = np.ones((len(arrays.vertices), 4), dtype=np.float32)
+    rgba[:, :3] = linear_from_srgb(arrays.vertex_colours.clip(0, 1))
+    colours.data.foreach_set("color", _flat(rgba, np.float32))
+    mesh.attributes.active_color_name = COLOUR_NAME
+    mesh.attributes.render_color_index = mesh.attributes.active_color_index
+    mesh.update(calc_edges=True)
+    # Faces that name a vertex twice, or twins of a face: harmless to look at, fatal to some of Blender's tools.
+    mesh.validate()
+    mesh.shade_smooth()
+
+
+def _flat(values: np.ndarray, kind: type) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=kind).reshape(-1)
+
+
+def linear_from_srgb(colours: np.ndarray) -> np.ndarray:
+    """Return linear light for sRGB values in 0..1 (IEC 61966-2-1); Blender's float colours are linear."""
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _fill_image(image: bpy.types.Image, texture: np.ndarray) -> None:
+    """Write the pixels and pack them into the file; Blender's first row is the lowest, ours the highest."""
+    image.pixels.foreach_set(rgba_rows_from_bottom(texture))
+    image.update()
+    image.pack()
+
+
+def _build_material(material: bpy.types.Material, image: bpy.types.Image) -> None:
+    if (
+        material.node_tree is None
+    ):  # before Blender 5.0 nodes are switched on by hand; since then the switch is deprecated
+        material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    output = nodes.new("ShaderNodeOutputMaterial")
+    surface = nodes.new("ShaderNodeBsdfPrincipled")
+    picture = nodes.new("ShaderNodeTexImage")
+    picture.image = image
+    surface.inputs["Roughness"].default_value = 0.9
+    picture.location, surface.location, output.location = (-600, 0), (-300, 0), (0, 0)
+    links.new(picture.outputs["Color"], surface.inputs["Base Color"])
+    links.new(surface.outputs["BSDF"], output.inputs["Surface"])
+
+
+def _select(scene: bpy.types.Scene, result: bpy.types.Object) -> None:
+    """Select the result alone, unless somebody is editing something, or the result is hidden from the view layer."""
+    view_layer = bpy.context.view_layer
+    if bpy.context.scene != scene or bpy.context.mode != "OBJECT" or result.name not in view_layer.objects:
+        return
+    for other in list(bpy.context.selected_objects):
+        other.select_set(False)
+    result.select_set(True)
+    view_layer.objects.active = result
+
+
+def _push_undo(message: str) -> None:
+    """Make one undo step. Timers have no window of their own, so the first one is lent to the operator."""
+    windows = bpy.context.window_manager.windows
+    if bpy.app.background or not windows:
+        return
+    with bpy.context.temp_override(window=windows[0]):
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)

@@ -1,0 +1,62 @@
+"""A small but genuine worker for the add-on's tests: a few steps with pictures, then a textured cube as `mesh.npz`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from limbeck_protocol.errors import ErrorCode, LimbeckError
+from limbeck_protocol.messages import (
+    AnyWorkerEvent,
+    ArtifactWritten,
+    Finished,
+    PhaseStarted,
+    PreviewReady,
+    Progress,
+    WorkerProgress,
+)
+from limbeck_protocol.recipe import Recipe
+
+STEP_S = 0.05
+STEPS = 10
+
+
+def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+    steps = recipe.settings.steps if isinstance(recipe.settings.steps, int) else STEPS
+    yield PhaseStarted(name="optimise", title="Distilling")
+    for step in range(1, steps + 1):
+        time.sleep(STEP_S)
+        progress = Progress(
+            phase="optimise", step=step, steps=steps, loss=1.0 / step, seconds_left=(steps - step) * STEP_S
+        )
+        yield WorkerProgress(progress=progress)
+        picture = np.zeros((16, 16, 3), dtype=np.uint8)
+        picture[:, : 16 * step // steps] = 255
+        yield PreviewReady(step=step, image=picture)
+    if "failing" in recipe.prompt:
+        raise LimbeckError(ErrorCode.NO_SURFACE, "There is no surface to be found.")
+    yield PhaseStarted(name="mesh", title="Making the mesh")
+    arrays = cube(recipe.seed)
+    if "broken" in recipe.prompt:
+        arrays["faces"][0, 0] = 99
+    np.savez(folder / "artifacts" / "mesh.npz", **arrays)
+    yield ArtifactWritten(name="mesh.npz", media_type="application/octet-stream")
+    yield Finished(metrics={"iou": 0.9, "faces": 12})
+
+
+def cube(seed: int) -> dict[str, np.ndarray]:
+    """A unit cube; its texture is noise of 1024 pixels, so that the file takes several chunks."""
+    random = np.random.default_rng(seed)
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float32) / 2
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([triangle for a, b, c, d in quads for triangle in ((a, b, c), (a, c, d))], dtype=np.int32)
+    return {
+        "vertices": corners,
+        "faces": faces,
+        "normals": corners / np.linalg.norm(corners, axis=1, keepdims=True),
+        "vertex_colours": np.full((8, 3), 0.5, dtype=np.float32),
+        "corner_uv": random.random((12, 3, 2), dtype=np.float32),
+        "texture": random.integers(0, 256, size=(1024, 1024, 3), dtype=np.uint8),
+    }

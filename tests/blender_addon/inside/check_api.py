@@ -1,0 +1,127 @@
+"""`api.generate` and its parts against the real server (with a worker that makes a cube)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import bpy
+import harness
+import numpy as np
+from limbeck_protocol.errors import ErrorCode
+
+addon = harness.load_addon()
+api = addon.api
+
+
+def fresh() -> bpy.types.Scene:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    return bpy.context.scene
+
+
+def new_camera(name: str, azimuth_deg: float) -> bpy.types.Object:
+    camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+    angle = math.radians(azimuth_deg)
+    camera.location = (4 * math.sin(angle), -4 * math.cos(angle), 0.0)
+    camera.rotation_euler = (math.pi / 2, 0.0, angle)
+    bpy.context.scene.collection.objects.link(camera)
+    return camera
+
+
+def generate_returns_the_object_and_tells_how_it_goes():
+    fresh()
+    cameras = [new_camera("Front", 0), new_camera("Left", 90)]
+    cameras[1]["limbeck_weight"] = 3.0
+    progress, previews = [], []
+    result = api.generate(
+        "a red cube",
+        cameras=cameras,
+        orbit={"elevation_deg": (0.0, 30.0)},
+        location=(0.0, 0.0, 1.0),
+        size=2.0,
+        seed=5,
+        settings={"steps": 12},
+        on_progress=progress.append,
+        on_preview=previews.append,
+        start_server=False,
+        timeout_s=60,
+    )
+    assert isinstance(result, bpy.types.Object)
+    assert result.name == "Red cube"
+    assert tuple(result.location) == (0.0, 0.0, 1.0)
+    bpy.context.view_layer.update()
+    assert np.allclose(result.dimensions, 2.0)
+    assert len(result["limbeck_job"]) == 26
+    recipe = json.loads(result["limbeck_recipe"])
+    assert (recipe["seed"], recipe["settings"]["steps"]) == (5, 12)
+    assert recipe["rig"]["orbit"]["elevation_deg"] == [0.0, 30.0]
+    assert recipe["rig"]["cameras"]["weight"] == [1.0, 3.0]
+    # Two object units are four scene units; the centre is one above the ground, the camera on it: half a unit below.
+    assert np.allclose(np.array(recipe["rig"]["cameras"]["camera_to_world"])[0, :3, 3], (0, -2, -0.5), atol=1e-6)
+    assert progress[-1].step <= 12
+    assert previews[-1].image.shape == (16, 16, 3)
+    assert [p.generation for p in previews] == sorted({p.generation for p in previews})
+
+
+def submit_wait_and_import_are_its_parts():
+    fresh()
+    job_id = api.submit(api.recipe_for("a blue cube"), start_server=False)
+    assert api.wait(job_id, timeout_s=60).state == "succeeded"
+    result = api.import_job(job_id, location=(1, 0, 0), size=0.5)
+    assert (result.name, result["limbeck_job"]) == ("Blue cube", job_id)
+    assert tuple(result.location) == (1, 0, 0)
+    assert api.recipe_for("a cube").rig.cameras is None
+    camera = new_camera("Front", 0)
+    assert api.recipe_for("a cube", cameras=[camera]).rig.orbit is None
+    assert api.recipe_for("a cube", cameras=[camera], orbit=True).rig.orbit is not None
+
+
+def failures_say_what_to_do_and_leave_nothing():
+    fresh()
+    before = harness.data_blocks()
+    cases = {
+        "a gryphon": (ErrorCode.UNKNOWN_WORD, "The word 'gryphon' is not known."),
+        "a failing cube": (ErrorCode.NO_SURFACE, "There is no surface to be found."),
+        "a broken cube": (ErrorCode.BAD_FRAME, "its faces name vertices"),
+    }
+    for prompt, (code, sentence) in cases.items():
+        error = harness.error_of(lambda prompt=prompt: api.generate(prompt, start_server=False, timeout_s=60))
+        assert (error.code, sentence in error.message) == (code, True), error
+        assert harness.data_blocks() == before
+
+
+def a_timeout_leaves_the_job_running_and_it_can_be_fetched_later():
+    fresh()
+    begun = time.monotonic()
+    error = harness.error_of(
+        lambda: api.generate("a slow cube", settings={"steps": 40}, start_server=False, timeout_s=1.0)
+    )
+    assert error.code == ErrorCode.TIMEOUT
+    assert time.monotonic() - begun < 4
+    with api.connect(start_server=False) as client:
+        job = client.jobs().jobs[0]
+        unready = harness.error_of(lambda: api.import_job(job.job_id, client=client))
+        assert unready.code == ErrorCode.BAD_STATE
+    api.wait(job.job_id, timeout_s=60)
+    assert api.import_job(job.job_id).name == "Slow cube"
+
+
+def a_cancelled_job_is_an_error_that_says_so():
+    fresh()
+    job_id = api.submit(api.recipe_for("a slow cube", settings={"steps": 100}), start_server=False)
+    with api.connect(start_server=False) as client:
+        client.cancel(job_id)
+    error = harness.error_of(lambda: api.wait(job_id, timeout_s=60))
+    assert error.code == ErrorCode.CANCELLED
+    assert harness.error_of(lambda: api.import_job(job_id)).code == ErrorCode.BAD_STATE
+    assert harness.error_of(lambda: api.import_job("no-such-job-1")).code == ErrorCode.JOB_NOT_FOUND
+
+
+harness.main(
+    generate_returns_the_object_and_tells_how_it_goes,
+    submit_wait_and_import_are_its_parts,
+    failures_say_what_to_do_and_leave_nothing,
+    a_timeout_leaves_the_job_running_and_it_can_be_fetched_later,
+    a_cancelled_job_is_an_error_that_says_so,
+)

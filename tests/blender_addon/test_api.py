@@ -1,0 +1,16 @@
+"""Runs `inside/check_api.py` in Blender's module, against the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.blender
+
+
+def test_the_api_generates_waits_imports_and_explains_failures(
+    cube_server: Path, run_inside: Callable[..., str]
+) -> None:
+    run_inside("check_api.py")

@@ -1,0 +1,13 @@
+"""Runs `inside/check_real_job.py` in Blender's module: the add-on starts the server, the real worker does the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytestmark = [pytest.mark.blender, pytest.mark.slow]
+
+
+def test_a_prompt_becomes_a_mesh_in_blender(run_inside: Callable[..., str]) -> None:
+    run_inside("check_real_job.py", "20", timeout_s=290.0)
