@@ -25,7 +25,13 @@ _COMMON = Settings(
     device="auto",
 )
 
-# The exact prior: low guidance suffices (its conditional prediction is right), and 7.5 burns colours out.
+# The exact prior: low guidance suffices (its conditional prediction is right), and 7.5 burns colours out. One thread: a
+# second one gains a tenth on an idle machine and costs a factor on a busy one (the products are small).
+_CLEAN = {
+    "total_variation": [(0.0, 1e-3)],
+    # Half-transparent haze becomes object or air towards the end: IoU of a cube 0.871 -> 0.884.
+    "opaqueness": [(0.0, 0.0), (0.3, 0.0), (1.0, 10.0)],
+}
 _EXACT_QUICK = Settings(
     steps=300,
     guidance_scale=2.0,
@@ -39,9 +45,10 @@ _EXACT_QUICK = Settings(
     field="voxels",
     field_resolution=40,
     samples_per_ray=40,
-    regularizers={"total_variation": [(0.0, 1e-3)]},
+    regularizers=_CLEAN,
     mesh_resolution=96,
     texture_size=512,
+    threads=1,
 )
 _EXACT_STANDARD = Settings(
     steps=300,
@@ -56,7 +63,8 @@ _EXACT_STANDARD = Settings(
     field="voxels",
     field_resolution=64,
     samples_per_ray=48,
-    regularizers={"total_variation": [(0.0, 1e-3)]},
+    regularizers=_CLEAN,
+    threads=1,
 )
 
 # Stable Diffusion. threestudio's dreamfusion-sd configuration, which follows DreamFusion (Poole et al. 2022) with

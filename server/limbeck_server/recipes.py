@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.errors import ErrorCode, LimbeckError, as_sentence, remedy_for
 from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo, PresetInfo, PriorInfo
 from limbeck_protocol.recipe import Recipe, Settings, check_recipe
 from msgspec import UnsetType
@@ -26,6 +26,8 @@ from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, STABLE_D
 BACKGROUNDS = ("random", "grey", "white", "black")
 SHADINGS = ("albedo", "lambert")
 FIELDS = ("voxels", "hash_grid")
+MAX_VOXELS_PER_AXIS = 384
+"""57 million vertices: 0.9 GB, and four times that with their gradient and the optimiser's two moments."""
 REGULARIZERS = ("orientation", "sparsity", "opaqueness", "total_variation")
 
 PRIORS: dict[str, PriorInfo] = {
@@ -62,7 +64,7 @@ def _refuse_unknown(code: ErrorCode, kind: str, value: str, known: Iterable[str]
     known = list(known)
     if value not in known:
         message = f"There is no {kind} {value!r}; there are: {', '.join(known)}."
-        raise LimbeckError(code, message, remedy_for(code, field=field))
+        raise LimbeckError(code, message, remedy_for(code, field=f"recipe.{field}"))
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -104,23 +106,24 @@ def _check_words(recipe: Recipe) -> None:
                     )
             except UnknownWordError as error:
                 code = ErrorCode.UNKNOWN_WORD
-                raise LimbeckError(code, str(error), remedy_for(code, field=field)) from error
+                raise LimbeckError(code, as_sentence(error), remedy_for(code, field=f"recipe.{field}")) from error
             except ValueError as error:
                 code = ErrorCode.INVALID_FIELD
-                raise LimbeckError(code, str(error), remedy_for(code, field=field)) from error
+                raise LimbeckError(code, as_sentence(error), remedy_for(code, field=f"recipe.{field}")) from error
 
 
 def _check_model_name(prior: str) -> None:
     """A prior is `exact`, `stable-diffusion`, a hub id, or a folder with a model in it."""
     if prior == STABLE_DIFFUSION:
         return
-    folder = Path(prior).expanduser()
+    # `~nobody` is no home folder that could be expanded; it is then looked for as it stands.
+    folder = Path(prior).expanduser() if prior.startswith(("~/", "~\\")) else Path(prior)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise LimbeckError(
                 ErrorCode.MODEL_NOT_FOUND,
                 f"The folder {prior!r} holds no diffusers model: it has no model_index.json.",
-                remedy_for(ErrorCode.MODEL_NOT_FOUND, field="prior"),
+                remedy_for(ErrorCode.MODEL_NOT_FOUND, field="recipe.prior"),
             )
         return
     is_hub_id = prior.count("/") == 1 and not prior.startswith((".", "/", "~")) and not prior.endswith("/")
@@ -128,7 +131,7 @@ def _check_model_name(prior: str) -> None:
         raise LimbeckError(
             ErrorCode.UNKNOWN_PRIOR,
             f"There is no prior {prior!r}; there are: {', '.join(PRIORS)}, a hub id (owner/name) or a folder.",
-            remedy_for(ErrorCode.UNKNOWN_PRIOR, field="prior"),
+            remedy_for(ErrorCode.UNKNOWN_PRIOR, field="recipe.prior"),
         )
 
 
@@ -150,24 +153,31 @@ def _check_settings(recipe: Recipe, settings: Settings) -> None:
         low, high = parameters[name].minimum, parameters[name].maximum
         if not low <= value <= high:
             message = f"{recipe.loss}'s {name} must lie between {low:g} and {high:g}, got {value:g}."
-            raise LimbeckError(code, message, remedy_for(code, field="settings.loss_parameters"))
+            raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.loss_parameters"))
     schedules: dict[str, Any] = {"timestep_max": settings.timestep_max, "render_size": settings.render_size}
     schedules |= {f"regularizers.{name}": points for name, points in (settings.regularizers or {}).items()}
     for name, points in schedules.items():
         shares = [share for share, _ in points]
         if shares != sorted(shares):
             message = f"The points of {name} must rise in their share of the run, got {shares}."
-            raise LimbeckError(code, message, remedy_for(code, field=f"settings.{name}"))
+            raise LimbeckError(code, message, remedy_for(code, field=f"recipe.settings.{name}"))
     lowest = min(highest for _, highest in settings.timestep_max or [])
     bottom = settings.timestep_min
-    if not isinstance(bottom, UnsetType) and lowest <= bottom:
-        message = f"timestep_max falls to {lowest:g}, but must stay above timestep_min, which is {bottom:g}."
-        raise LimbeckError(code, message, remedy_for(code, field="settings.timestep_max"))
+    if not isinstance(bottom, UnsetType) and lowest < bottom:
+        message = f"timestep_max falls to {lowest:g}, but must not fall below timestep_min, which is {bottom:g}."
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.timestep_max"))
+    finest = settings.field_resolution
+    if settings.field == "voxels" and not isinstance(finest, UnsetType) and finest > MAX_VOXELS_PER_AXIS:
+        message = (
+            f"A voxel grid has at most {MAX_VOXELS_PER_AXIS} vertices per axis, got {finest}: it would not fit into "
+            "memory. Lower field_resolution, or choose the field hash_grid."
+        )
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.field_resolution"))
     if recipe.prior == EXACT and any(size not in (32, 64) for _, size in settings.render_size or []):
         message = (
             f"The exact prior's pictures are 32 or 64 pixels wide, so render_size cannot be {settings.render_size}."
         )
-        raise LimbeckError(code, message, remedy_for(code, field="settings.render_size"))
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.render_size"))
 
 
 def default_threads() -> int:

@@ -35,7 +35,7 @@ LEVEL_VIEWS = 16
 LEVEL_VIEW_SIZE = 64
 FRONT_ELEVATION_DEG = 15.0
 FRONT_NOISE_STD = 0.5
-"""Deviation from a perfect picture that the judge of fronts forgives, in 0..1."""
+"""Deviation from a perfect picture of 32 pixels that the judge of fronts forgives, in 0..1; twice that at 64 pixels."""
 TRUTH_GRID = 128
 """Cells a side for the true volume: at 64 a cube's faces fall so between cells that it seems 8 % too large."""
 PHASE_SHARES = {"field": 0.3, "mesh": 0.4, "texture": 0.3}
@@ -148,7 +148,7 @@ def count_fronts(trainer: Trainer, prior: ExactPrior, prompt: str) -> float:
     """
     views = orbit_views(torch.arange(8) * 45.0, torch.full((8,), FRONT_ELEVATION_DEG))
     pictures = trainer.render_still(views, prior.size).image.clamp(0, 1)
-    words, posterior = prior.posterior(pictures, FRONT_NOISE_STD, over="azimuth", given=prompt)
+    words, posterior = prior.posterior(pictures, FRONT_NOISE_STD * prior.size / 32, over="azimuth", given=prompt)
     return float(posterior[:, words.index("front")].sum())
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.errors import ErrorCode, LimbeckError, as_sentence, remedy_for
 from limbeck_protocol.messages import (
     AnyWorkerEvent,
     ArtifactWritten,
@@ -33,12 +33,13 @@ from limbeck_server import assembly, results
 from limbeck_server.distillation.device import DeviceError, choose_device
 from limbeck_server.distillation.injection import DivergedError
 from limbeck_server.distillation.trainer import Trainer
-from limbeck_server.meshing.mesh import NoSurfaceError
+from limbeck_server.meshing.mesh import NoSurfaceError, NotFiniteError
 from limbeck_server.priors.prior import ModelError, Prior, PromptError
 from limbeck_server.scene.cameras import orbit_views
 
 PREVIEW_SIZE = 128
 """Side of the preview pictures in pixels."""
+PREVIEW_BACKGROUND = 0.85
 SECONDS_BETWEEN_PROGRESS = 0.1
 
 Result = TypeVar("Result")
@@ -62,17 +63,17 @@ def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
         yield from _run(recipe, folder)
     except PromptError as error:
         raise LimbeckError(
-            ErrorCode.UNKNOWN_WORD, str(error), remedy_for(ErrorCode.UNKNOWN_WORD, field="prompt")
+            ErrorCode.UNKNOWN_WORD, as_sentence(error), remedy_for(ErrorCode.UNKNOWN_WORD, field="recipe.prompt")
         ) from error
     except ModelError as error:
         code = ErrorCode(error.code)
-        raise LimbeckError(code, str(error), remedy_for(code, field="prior")) from error
+        raise LimbeckError(code, as_sentence(error), remedy_for(code, field="recipe.prior")) from error
     except DeviceError as error:
-        raise LimbeckError(ErrorCode.DEVICE_UNAVAILABLE, str(error)) from error
-    except DivergedError as error:
-        raise LimbeckError(ErrorCode.NUMERIC_DIVERGED, str(error)) from error
+        raise LimbeckError(ErrorCode.DEVICE_UNAVAILABLE, as_sentence(error)) from error
+    except (DivergedError, NotFiniteError) as error:
+        raise LimbeckError(ErrorCode.NUMERIC_DIVERGED, as_sentence(error)) from error
     except NoSurfaceError as error:
-        raise LimbeckError(ErrorCode.NO_SURFACE, str(error)) from error
+        raise LimbeckError(ErrorCode.NO_SURFACE, as_sentence(error)) from error
 
 
 def _run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
@@ -149,9 +150,12 @@ def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Iterator[A
 
 
 def _preview(trainer: Trainer) -> NDArray[np.uint8]:
-    """Return (h, w, 3) uint8: the object from its front left, a little from above, before grey."""
+    """Return (h, w, 3) uint8: the object from its front left, a little from above.
+
+    Before a light grey: the start blob is a middle grey, and has to be seen too.
+    """
     views = orbit_views(torch.tensor([30.0]), torch.tensor([20.0]))
-    image = trainer.render_still(views, PREVIEW_SIZE).image[0].clamp(0, 1)
+    image = trainer.render_still(views, PREVIEW_SIZE, torch.full((1, 3), PREVIEW_BACKGROUND)).image[0].clamp(0, 1)
     picture: NDArray[np.uint8] = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return picture
 

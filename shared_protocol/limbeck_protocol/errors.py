@@ -124,6 +124,12 @@ def remedy_for(code: ErrorCode, *, label: str | None = None, field: str | None =
     return Remedy(action=action, label=label or default_label, field=field)
 
 
+def as_sentence(text: object) -> str:
+    """Return an exception's text as a sentence: libraries begin in lower case and leave the full stop out."""
+    words = str(text).strip()
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
 class LimbeckError(Exception):
     """An error that a person can act upon: code, sentence, remedy.
 

@@ -25,7 +25,7 @@ def choose_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind == "cpu" and not index:
         return torch.device("cpu")
-    if kind == "cuda" and (not index or index.isdigit()):
+    if kind == "cuda" and (not index or (index.isascii() and index.isdecimal())):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) < count:
             return torch.device(name)

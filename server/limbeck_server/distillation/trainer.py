@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limbeck_server.distillation import noising
 from limbeck_server.distillation.device import autocast
-from limbeck_server.distillation.injection import inject
+from limbeck_server.distillation.injection import DivergedError, inject
 from limbeck_server.distillation.losses import LOSSES
 from limbeck_server.distillation.predictions import NoisePredictions
 from limbeck_server.distillation.regularization import NEEDS_NORMALS, REGULARIZERS
@@ -92,13 +92,14 @@ class Trainer:
         """Take one optimisation step.
 
         Raises:
-            DivergedError: a gradient is no longer finite.
+            DivergedError: a gradient or a density is no longer finite.
         """
         settings, prior, share = self.settings, self.prior, self.steps_done / self.settings.steps
 
         views, suffixes = sample_views(self.rig, settings.views_per_step, self.generator)
         views = views.to(prior.device)
         self.occupancy.maybe_refresh(self.field, self.steps_done, self.generator)
+        self._check_densities()
         with autocast(prior.device):
             rendering = self._render(views, int(step_schedule(settings.render_size, share)), self.generator)
         latents = prior.encode_images(rendering.image)
@@ -121,10 +122,9 @@ class Trainer:
     @torch.no_grad()
     def render_still(self, views: Views, size: int, background: Tensor | None = None) -> Rendering:
         """Return what the views see now, without randomness; the background (views, 3) is grey unless given."""
-        views = views.to(self.prior.device)
         if background is None:
-            background = torch.full((len(views), 3), 0.5, device=self.prior.device)
-        return self._render(views, size, None, background)
+            background = torch.full((len(views), 3), 0.5)
+        return self._render(views.to(self.prior.device), size, None, background.to(self.prior.device))
 
     def _render(
         self, views: Views, size: int, generator: torch.Generator | None, background: Tensor | None = None
@@ -147,6 +147,18 @@ class Trainer:
             shading=shading,
             with_normals=generator is not None and not NEEDS_NORMALS.isdisjoint(settings.regularizers),
         )
+
+    def _check_densities(self) -> None:
+        """See that the densities met at the last refresh are numbers.
+
+        The renderer drops what is not opaque, and a NaN is not: a lost region would show as empty space for ever, and
+        the gradient of what is left would be finite.
+        """
+        if not bool(self.occupancy.estimate.isfinite().all()):
+            raise DivergedError(
+                f"the scene has densities that are not finite at step {self.steps_done}. Lower the learning rate, the "
+                "guidance scale or the weights of the regularisers."
+            )
 
     def _timestep_bounds(self, share: float) -> tuple[int, int]:
         highest = piecewise_linear(self.settings.timestep_max, share)

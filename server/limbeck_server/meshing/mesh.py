@@ -26,6 +26,10 @@ class NoSurfaceError(ValueError):
     """The field holds nothing that a surface could be drawn around; the sentence says what was found and what to do."""
 
 
+class NotFiniteError(ValueError):
+    """The field holds NaN or infinity: the optimisation that made it has diverged."""
+
+
 @dataclass(frozen=True)
 class Mesh:
     """A triangle mesh, welded: texture seams live on face corners, so that they never open the surface.

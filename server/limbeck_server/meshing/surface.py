@@ -14,7 +14,7 @@ from collections.abc import Callable
 import mcubes
 import numpy as np
 
-from limbeck_server.meshing.mesh import Array, Density, Mesh, NoSurfaceError, face_volumes
+from limbeck_server.meshing.mesh import Array, Density, Mesh, NoSurfaceError, NotFiniteError, face_volumes
 
 CHUNK = 1 << 18
 """Points given to the density at a time."""
@@ -29,7 +29,7 @@ def evaluate(function: Density, points: Array, chunk: int = CHUNK) -> Array:
     """Return `function` at the points (n, 3), asked for in chunks, as float32 (n,) or (n, 3).
 
     Raises:
-        ValueError: a value is NaN or infinite.
+        NotFiniteError: a value is NaN or infinite.
     """
     parts = [
         np.asarray(function(np.ascontiguousarray(points[start : start + chunk], dtype=np.float32)), dtype=np.float32)
@@ -37,7 +37,7 @@ def evaluate(function: Density, points: Array, chunk: int = CHUNK) -> Array:
     ]
     values = np.concatenate(parts)
     if not np.isfinite(values).all():
-        raise ValueError("the field must be finite everywhere; NaN or infinity came: the optimisation has diverged")
+        raise NotFiniteError("the field must be finite everywhere; NaN or infinity came: the optimisation has diverged")
     return values
 
 
