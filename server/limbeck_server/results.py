@@ -31,8 +31,9 @@ from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.prior import Prior
 from limbeck_server.scene.cameras import Views, orbit_views, rays, sample_views
 
-LEVEL_VIEWS = 16
-LEVEL_VIEW_SIZE = 64
+LEVEL_VIEWS = 12
+LEVEL_VIEW_SIZE = 48
+SILHOUETTE_SIZE = 64
 FRONT_ELEVATION_DEG = 15.0
 FRONT_NOISE_STD = 0.5
 """Deviation from a perfect picture of 32 pixels that the judge of fronts forgives, in 0..1; twice that at 64 pixels."""
@@ -199,7 +200,7 @@ def _level_views(trainer: Trainer) -> LevelViews:
 
 def _silhouettes(extracted: Extracted, bound: float, views: Views) -> Array:
     """Return (views, size, size) bool: which pixels the mesh covers."""
-    origins, directions = rays(views, LEVEL_VIEW_SIZE)
-    highest = max_density_along_rays(extracted.field, origins.numpy(), directions.numpy(), bound, samples=96)
+    origins, directions = rays(views, SILHOUETTE_SIZE)
+    highest = max_density_along_rays(extracted.field, origins.numpy(), directions.numpy(), bound, samples=64)
     found: Array = highest >= extracted.report.level
     return found

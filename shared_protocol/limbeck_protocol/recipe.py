@@ -45,10 +45,10 @@ class Orbit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     azimuth_deg: tuple[Degrees, Degrees] = (-180.0, 180.0)
     elevation_deg: tuple[Degrees, Degrees] = (-10.0, 50.0)
-    distance: tuple[Annotated[float, Meta(gt=0.0, le=100.0)], Annotated[float, Meta(gt=0.0, le=100.0)]] = (1.9, 2.2)
+    distance: tuple[Annotated[float, Meta(gt=0.0, le=100.0)], Annotated[float, Meta(gt=0.0, le=100.0)]] = (2.0, 2.1)
     field_of_view_deg: tuple[Annotated[float, Meta(gt=1.0, lt=170.0)], Annotated[float, Meta(gt=1.0, lt=170.0)]] = (
-        38.0,
-        44.0,
+        40.5,
+        41.5,
     )
     jitter: Share = 0.02
     """Standard deviation of the look-at point, in object units."""

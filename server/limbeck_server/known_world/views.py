@@ -25,8 +25,8 @@ BLOCK_VIEWS = 48
 
 STORED_SIZE = 64
 ELEVATION_DEG = (-15.0, 55.0)
-DISTANCE = (1.8, 2.3)
-FIELD_OF_VIEW_DEG = (37.0, 45.0)
+DISTANCE = (1.95, 2.15)
+FIELD_OF_VIEW_DEG = (40.0, 42.0)
 LOOK_AT_JITTER = 0.03
 
 # Steps of the four-dimensional Kronecker sequence: powers of the inverse of the root of g^5 = g + 1 (Roberts 2018).

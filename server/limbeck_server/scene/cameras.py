@@ -126,8 +126,8 @@ class OrbitRange:
 
     azimuth_deg: tuple[float, float] = (-180.0, 180.0)
     elevation_deg: tuple[float, float] = (-10.0, 50.0)
-    distance: tuple[float, float] = (1.9, 2.2)
-    field_of_view_deg: tuple[float, float] = (38.0, 44.0)
+    distance: tuple[float, float] = (2.0, 2.1)
+    field_of_view_deg: tuple[float, float] = (40.5, 41.5)
     jitter: float = 0.02
     weight: float = 1.0
 
