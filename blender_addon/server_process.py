@@ -22,6 +22,8 @@ from limbeck_protocol.private_files import make_private_folder
 SERVE_ARGUMENTS = ("-m", "limbeck_server.cli", "serve")
 LOG_NAME = "server.log"
 PREFERENCES_FIELD = "preferences.python_command"
+EXIT_ALREADY_SERVED = 4
+"""How `limbeck serve` says that another server serves the same folder."""
 _LOG_TAIL_BYTES = 4096
 
 
@@ -36,9 +38,9 @@ class ServerProcess:
     """Where its own words begin, in bytes."""
 
     def failure(self) -> LimbeckError | None:
-        """Return why it ended, or None while it runs (or gave way to a server that was there first: exit code 0)."""
+        """Return why it ended, or None while it runs (or gave way to a server that was there first)."""
         code = self.process.poll()
-        if code is None or code == 0:
+        if code in (None, 0, EXIT_ALREADY_SERVED):
             return None
         said = self._last_line()
         sentence = f"The server's program ended with code {code}{': ' + said.rstrip('.') if said else ''}."

@@ -65,6 +65,14 @@ def test_bad_input_gets_a_sentence_and_loses_nothing(name: str, limbeck, folder:
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
+def test_a_wide_address_is_refused_with_the_fix(limbeck) -> None:
+    for arguments in (["--bind", "tcp://0.0.0.0:*"], ["--bind", "tcp://0.0.0.0:*", "--wide"]):
+        answer = limbeck("serve", *arguments)
+        assert answer.returncode == 3
+        assert "Traceback" not in answer.stderr
+        assert "--wide" in answer.stderr or "allowed" in answer.stderr
+
+
 def test_commands_that_need_a_server_say_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
     import subprocess

@@ -44,6 +44,11 @@ def test_a_red_cube_is_a_closed_cube_of_the_true_size(made: tuple[Path, dict]) -
     assert abs(metrics["volume"] / metrics["true_volume"] - 1) <= 0.15
 
 
+def test_the_glb_passes_the_validator(made: tuple[Path, dict], gltf_issues) -> None:
+    found = gltf_issues(made[0])[str(made[0])]
+    assert (found["errors"], found["warnings"]) == (0, 0), found
+
+
 def test_the_glb_is_red_and_upright(made: tuple[Path, dict]) -> None:
     scene = trimesh.load(made[0])
     mesh = scene.to_geometry()

@@ -25,18 +25,25 @@ def serve(
         bool, typer.Option("--allow-download", help="Let jobs fetch missing models from the hub.")
     ] = False,
 ) -> None:
-    """Serve jobs until stopped (Ctrl-C)."""
+    """Serve jobs until stopped (Ctrl-C). Exit code 3: the address was refused; 4: another server is there."""
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+
     from limbeck_server.cli.output import say
     from limbeck_server.recipes import catalog, complete
-    from limbeck_server.service.server import ServeSettings, serve
+    from limbeck_server.service.server import EXIT_BIND_REFUSED, ServeSettings, serve
 
     os.environ["LIMBECK_ALLOW_DOWNLOAD"] = "1" if allow_download else "0"
     settings = ServeSettings(bind=bind, wide=wide, data_folder=data, idle_exit_minutes=idle_exit_minutes)
-    sys.exit(
-        serve(
+    try:
+        code = serve(
             settings,
             complete_recipe=complete,
             catalog=catalog,
             ready=lambda record: say(f"Limbeck listens on {record.endpoint}. Ctrl-C stops it."),
         )
-    )
+    except LimbeckError as error:
+        if error.code != ErrorCode.ACCESS_DENIED:
+            raise
+        say(f"limbeck: {error}")
+        code = EXIT_BIND_REFUSED
+    sys.exit(code)
