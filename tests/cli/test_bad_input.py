@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,27 +68,28 @@ def test_bad_input_gets_a_sentence_and_loses_nothing(name: str, limbeck, folder:
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_a_wide_address_is_refused_with_the_fix(limbeck) -> None:
-    for arguments in (["--bind", "tcp://0.0.0.0:*"], ["--bind", "tcp://0.0.0.0:*", "--wide"]):
-        answer = limbeck("serve", *arguments)
-        assert answer.returncode == 3
-        assert "Traceback" not in answer.stderr
-        assert "--wide" in answer.stderr or "allowed" in answer.stderr
+def run_alone(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`limbeck ARGUMENTS` in a home where no server runs."""
+    return subprocess.run(
+        [sys.executable, "-m", "limbeck_server.cli", *arguments],
+        env={**os.environ, "LIMBECK_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
-def test_commands_that_need_a_server_say_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import subprocess
-    import sys
+@pytest.mark.parametrize("flags", [[], ["--wide"]])
+def test_a_wide_address_is_refused_with_the_fix(tmp_path: Path, flags: list[str]) -> None:
+    answer = run_alone(tmp_path, "serve", "--bind", "tcp://0.0.0.0:*", *flags)
+    assert answer.returncode == 3
+    assert "Traceback" not in answer.stderr
+    assert ("allowed.json" if flags else "--wide") in answer.stderr
 
-    for command in (["jobs", "list"], ["status"], ["jobs", "show", "abcdefgh"]):
-        answer = subprocess.run(
-            [sys.executable, "-m", "limbeck_server.cli", *command],
-            env={**os.environ, "LIMBECK_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert answer.returncode == 1
-        assert "limbeck serve" in answer.stderr
-        assert "Traceback" not in answer.stderr
+
+@pytest.mark.parametrize("command", [["jobs", "list"], ["status"], ["jobs", "show", "abcdefgh"]])
+def test_commands_that_need_a_server_say_how_to_start_one(tmp_path: Path, command: list[str]) -> None:
+    answer = run_alone(tmp_path, *command)
+    assert answer.returncode == 1
+    assert "limbeck serve" in answer.stderr
+    assert "Traceback" not in answer.stderr

@@ -50,7 +50,7 @@ def generate(
         prompt=prompt,
         negative_prompt=negative_prompt,
         loss=loss,
-        prior=prior,
+        prior=_absolute_folder(prior),
         preset=preset,
         seed=seed,
         rig=read_rig(rig),
@@ -202,6 +202,12 @@ def raise_unless_succeeded(job: JobInfo) -> None:
         raise LimbeckError(ErrorCode(job.error.code), job.error.message, job.error.remedy)
     if job.state == JobState.CANCELLED:
         raise LimbeckError(ErrorCode.CANCELLED, f"Job {job.job_id} was cancelled.")
+
+
+def _absolute_folder(prior: str) -> str:
+    """Return a local folder's whole path, since the server works elsewhere; any other prior as it is."""
+    folder = Path(prior).expanduser() if prior.startswith(("~/", ".", "/")) else Path(prior)
+    return str(folder.resolve()) if folder.is_dir() else prior
 
 
 def _file_name(prompt: str) -> str:
