@@ -26,7 +26,7 @@ _COMMON = Settings(
 )
 
 # The exact prior, tuned on the known world. Low guidance suffices (its conditional prediction is right), and 7.5 burns
-# colours out. One thread: a second one gains a tenth on an idle machine and costs a factor on a busy one (decision 0007).
+# colours out. One thread: a second gains a tenth on an idle machine and costs a factor on a busy one (decision 0007).
 _EXACT = Settings(
     steps=300,
     guidance_scale=2.0,
