@@ -44,7 +44,7 @@ class Orbit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     azimuth_deg: tuple[Degrees, Degrees] = (-180.0, 180.0)
-    elevation_deg: tuple[Degrees, Degrees] = (-10.0, 50.0)
+    elevation_deg: tuple[Degrees, Degrees] = (-30.0, 60.0)
     distance: tuple[Annotated[float, Meta(gt=0.0, le=100.0)], Annotated[float, Meta(gt=0.0, le=100.0)]] = (2.0, 2.1)
     field_of_view_deg: tuple[Annotated[float, Meta(gt=1.0, lt=170.0)], Annotated[float, Meta(gt=1.0, lt=170.0)]] = (
         40.5,

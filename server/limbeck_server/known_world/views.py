@@ -24,7 +24,7 @@ BLOCK_VIEWS = 48
 """Views are rendered and stored in blocks of this many."""
 
 STORED_SIZE = 64
-ELEVATION_DEG = (-15.0, 55.0)
+ELEVATION_DEG = (-35.0, 65.0)
 DISTANCE = (1.95, 2.15)
 FIELD_OF_VIEW_DEG = (40.0, 42.0)
 LOOK_AT_JITTER = 0.03

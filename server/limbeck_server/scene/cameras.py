@@ -125,7 +125,7 @@ class OrbitRange:
     """A distribution of cameras that look at the object; the same fields as the protocol's `Orbit`."""
 
     azimuth_deg: tuple[float, float] = (-180.0, 180.0)
-    elevation_deg: tuple[float, float] = (-10.0, 50.0)
+    elevation_deg: tuple[float, float] = (-30.0, 60.0)
     distance: tuple[float, float] = (2.0, 2.1)
     field_of_view_deg: tuple[float, float] = (40.5, 41.5)
     jitter: float = 0.02

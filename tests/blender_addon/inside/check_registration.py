@@ -170,7 +170,7 @@ def the_panel_s_fields_become_a_recipe():
     assert (recipe.prompt, recipe.negative_prompt, recipe.loss) == ("a red cube", "blurry", "nfsd")
     assert (recipe.preset, recipe.prior, recipe.seed) == ("quick", "exact", 7)
     assert recipe.rig.cameras is None
-    assert recipe.rig.orbit.elevation_deg == (-10.0, 50.0)
+    assert recipe.rig.orbit.elevation_deg == (-30.0, 60.0)
     scene.cursor.location = (1.0, 2.0, 3.0)
     fields.size = 0.5
     placement = addon.panel_form.placement_from(scene)
