@@ -120,7 +120,7 @@ def silhouette_iou(masks: Tensor, shape: Shape, views: Views) -> float:
 
 
 def scoring_views() -> Views:
-    """Return 24 cameras on the default orbit: 8 azimuths at elevations -10, 20 and 50 degrees."""
+    """Return 24 cameras inside the default orbit: 8 azimuths at elevations -10, 20 and 50 degrees."""
     azimuth, elevation = torch.meshgrid(torch.arange(8) * 45.0, torch.tensor([-10.0, 20.0, 50.0]), indexing="ij")
     return orbit_views(azimuth.reshape(-1), elevation.reshape(-1))
 
