@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from limbeck_protocol.recipe import Recipe
 from PIL import Image
+from torch import Tensor
 
 from limbeck_server import assembly
 from limbeck_server.distillation.trainer import Trainer
@@ -27,6 +28,8 @@ from limbeck_server.meshing.gltf import write_glb
 from limbeck_server.meshing.level import max_density_along_rays
 from limbeck_server.meshing.mesh import Array, Density, Mesh, NoSurfaceError, mesh_digest
 from limbeck_server.meshing.pipeline import LevelViews, MeshReport, build_mesh, surface_field
+from limbeck_server.meshing.solidity import fill_cavities
+from limbeck_server.meshing.surface import evaluate
 from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.prior import Prior
 from limbeck_server.scene.cameras import Views, orbit_views, rays, sample_views
@@ -121,7 +124,7 @@ def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
     caption = parse_caption(recipe.prompt)
     assert caption.shape is not None
     shape = SHAPES[caption.shape]
-    mesh, level = extracted.mesh, extracted.report.level
+    mesh = extracted.mesh
     assert mesh.vertex_colours is not None
     views = truth.scoring_views()
     found = truth.score(
@@ -130,7 +133,7 @@ def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
         vertices=torch.from_numpy(mesh.vertices),
         faces=torch.from_numpy(mesh.faces).long(),
         vertex_colours=torch.from_numpy(mesh.vertex_colours),
-        inside=lambda points: torch.from_numpy(extracted.field(points.numpy()) >= level),
+        inside=_inside(extracted),
         masks=torch.from_numpy(_silhouettes(extracted, trainer.settings.scene.bound, views)),
         mask_views=views,
     )
@@ -196,6 +199,13 @@ def _level_views(trainer: Trainer) -> LevelViews:
     opacity = [trainer.render_still(views[i : i + 1], LEVEL_VIEW_SIZE).opacity[0, 0] for i in range(len(views))]
     origins, directions = rays(views, LEVEL_VIEW_SIZE)
     return LevelViews(torch.stack(opacity).float().cpu().numpy(), origins.numpy(), directions.numpy())
+
+
+def _inside(extracted: Extracted) -> Tensor:
+    """Return (r, r, r) bool: which cells of the comparison grid the mesh encloses; it is drawn without cavities."""
+    points = truth.grid_points(TRUTH_GRID).numpy()
+    found = (evaluate(extracted.field, points) >= extracted.report.level).reshape((TRUTH_GRID,) * 3)
+    return torch.from_numpy(fill_cavities(found))
 
 
 def _silhouettes(extracted: Extracted, bound: float, views: Views) -> Array:

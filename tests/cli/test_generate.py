@@ -57,6 +57,7 @@ def test_the_glb_is_red_and_upright(made: tuple[Path, dict]) -> None:
     assert texture is not None
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_mesh(limbeck, tmp_path: Path) -> None:
     digests = set()
     for attempt in range(2):
@@ -79,6 +80,7 @@ def test_the_job_is_kept(limbeck, made: tuple[Path, dict], tmp_path: Path) -> No
     assert json.loads(out.read_text())["iou"] == made[1]["metrics"]["iou"]
 
 
+@pytest.mark.slow
 def test_nfsd_runs_by_name(limbeck, tmp_path: Path) -> None:
     out = tmp_path / "sphere.glb"
     answer = limbeck("generate", "a green sphere", *QUICK, "--loss", "nfsd", "--json", "--out", str(out))
@@ -88,8 +90,11 @@ def test_nfsd_runs_by_name(limbeck, tmp_path: Path) -> None:
     assert abs(metrics["volume"] / metrics["true_volume"] - 1) <= 0.15
 
 
+@pytest.mark.slow
 def test_a_torus_keeps_its_hole(limbeck, tmp_path: Path) -> None:
-    answer = limbeck("generate", "a blue torus", *QUICK, "--json", "--out", str(tmp_path / "torus.glb"))
+    # The default preset: at 32 pixels the ring comes out 16 % too voluminous.
+    out = str(tmp_path / "torus.glb")
+    answer = limbeck("generate", "a blue torus", "--json", "--out", out, timeout_s=900)
     assert answer.returncode == 0, answer.stderr
     metrics = json.loads(answer.stdout)["metrics"]
     assert metrics["euler_number"] == 0

@@ -87,9 +87,9 @@ def test_stored_views_cover_the_sphere_evenly():
     counts = torch.histc(azimuth, 8, -180.0, 180.0)
     assert counts.min() > 0.8 * 480 / 8
     assert counts.max() < 1.2 * 480 / 8
-    assert elevation.min() < -13.0
-    assert elevation.max() > 53.0
-    assert torch.histc(elevation, 7, -15.0, 55.0).min() > 0.8 * 480 / 7
+    assert elevation.min() < -33.0
+    assert elevation.max() > 63.0
+    assert torch.histc(elevation, 10, -35.0, 65.0).min() > 0.8 * 480 / 10
     assert not torch.equal(v.stored_views("car", 0).positions, v.stored_views("duck", 0).positions)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from limbeck_server.meshing.level import trilinear
 from limbeck_server.meshing.mesh import Density, euler_number, volume
-from limbeck_server.meshing.solidity import REACHED, SOLID_DENSITY, fill_hollows, light_reaching
+from limbeck_server.meshing.solidity import REACHED, SOLID_DENSITY, fill_cavities, fill_hollows, light_reaching
 from limbeck_server.meshing.surface import density_grid, extract_surface
 
 
@@ -65,3 +65,21 @@ def test_the_outer_surface_does_not_move() -> None:
     solid = solidify(shell, bound=0.7)
     outside = np.array([[0.53, 0, 0], [0, -0.53, 0], [0.31, 0.31, 0.31]], dtype=np.float32)
     assert (solid(outside) < 1.0).all()
+
+
+def test_cavities_are_filled_and_tunnels_are_not() -> None:
+    grid = np.zeros((12, 12, 12), dtype=bool)
+    grid[2:10, 2:10, 2:10] = True
+    closed, pierced = grid.copy(), grid.copy()
+    closed[4:8, 4:8, 4:8] = False
+    pierced[4:8, 4:8, 4:8] = False
+    pierced[5, 5, 8:] = False
+    assert (fill_cavities(closed) == grid).all()
+    assert (fill_cavities(pierced) == pierced).all()
+
+
+def test_the_way_out_may_wind() -> None:
+    maze = np.ones((9, 9, 9), dtype=bool)
+    for cell in [(4, 4, 4), (4, 4, 5), (4, 5, 5), (5, 5, 5), (5, 5, 4), (5, 5, 3), (5, 6, 3), (5, 7, 3), (5, 8, 3)]:
+        maze[cell] = False
+    assert (fill_cavities(maze) == maze).all()

@@ -53,6 +53,29 @@ def fill_hollows(grid: Array, spacing: float) -> Array:
     return filled
 
 
+def fill_cavities(inside: Array) -> Array:
+    """Return the grid (x, y, z) bool with every cavity filled: what no path through False joins to the grid's sides.
+
+    Meshes are drawn without the shells of cavities; this is the same for a grid. Passes along the axes carry the
+    outside from slice to slice, both ways, until nothing changes.
+    """
+    outside = np.zeros_like(inside)
+    for axis in range(3):
+        ends = np.moveaxis(outside, axis, 0)
+        ends[0], ends[-1] = True, True
+    outside &= ~inside
+    reached = -1
+    while reached != (reached := int(outside.sum())):
+        for axis in range(3):
+            free, slices = np.moveaxis(~inside, axis, 0), np.moveaxis(outside, axis, 0)
+            for index in range(1, len(slices)):
+                slices[index] |= slices[index - 1] & free[index]
+            for index in range(len(slices) - 2, -1, -1):
+                slices[index] |= slices[index + 1] & free[index]
+    filled: Array = ~outside
+    return filled
+
+
 def _depth_from(grid: Array, direction: tuple[int, ...]) -> Array:
     """Return the optical depth between each point and the outside, for light that travels along `direction`.
 
