@@ -148,11 +148,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "sweep", help="where results are kept")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="per process; part of the recipe")
+    parser.add_argument("--report", action="store_true", help="run nothing: tabulate what is there")
     parser.add_argument("--only", default="", help="run only cases whose name contains this")
     parser.add_argument("--out", type=Path, default=None, help="also write the table here")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     wanted = [case for case in cases() if options.only in case.name]
+    if options.report:
+        wanted = [case for case in wanted if (options.results / f"{case.name}.json").exists()]
     done = []
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(measure, case, options.results, options.threads) for case in wanted]
