@@ -190,7 +190,7 @@ def the_panel_s_fields_become_a_recipe():
 
 
 def times_and_phases_read_well():
-    text = addon.panels.progress_bar.__globals__
+    text = addon.panels.main.progress_bar.__globals__
     assert text["duration"](35.4) == "0:35"
     assert text["duration"](3661) == "1:01:01"
     assert text["duration"](-3) == "0:00"

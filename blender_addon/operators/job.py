@@ -1,0 +1,113 @@
+"""Generate, cancel, import: one job from the recipe to the mesh in the scene. Works from scripts too."""
+
+import bpy
+from limbeck_protocol.errors import ErrorCode, LimbeckError
+
+from .. import runtime
+from ..panel_form import missing_field, placement_from, recipe_from
+from ..preferences import check_network_allowed
+from .common import failed, finish, is_online
+
+
+class LIMBECK_OT_generate(bpy.types.Operator):
+    """Hand the recipe to the server, starting one where none runs, and follow the job."""
+
+    bl_idname = "limbeck.generate"
+    bl_label = "Generate"
+    bl_description = "Hand the recipe to the server, starting one where none runs, and follow the job"
+    bl_options = {"REGISTER"}
+
+    blocking: bpy.props.BoolProperty(
+        name="Blocking",
+        description="Return when the mesh is in the scene; for scripts",
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+    timeout_s: bpy.props.FloatProperty(name="Timeout", default=3600.0, min=0.0, options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A prompt, a rig, no job on its way, and permission to talk to a server."""
+        if not is_online(cls):
+            return False
+        reason = "A job is on its way already" if runtime.session().is_busy else missing_field(context.scene)
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Submit."""
+        scene = context.scene
+        try:
+            check_network_allowed()
+            placement, recipe = placement_from(scene), recipe_from(scene)
+            job_id = runtime.session().submit(recipe, fetch=scene.limbeck.import_when_done)
+        except LimbeckError as error:
+            return failed(self, error)
+        runtime.preview.clear()
+        runtime.remember(scene, job_id, recipe.prompt, placement)
+        return finish(self, blocking=self.blocking, timeout_s=self.timeout_s)
+
+
+class LIMBECK_OT_cancel(bpy.types.Operator):
+    """End the job on the server; what it has made so far is lost."""
+
+    bl_idname = "limbeck.cancel"
+    bl_label = "Cancel"
+    bl_description = "End the job on the server; what it has made so far is lost"
+
+    blocking: bpy.props.BoolProperty(name="Blocking", options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A job is on its way."""
+        if not runtime.session().is_busy:
+            cls.poll_message_set("No job is on its way")
+        return runtime.session().is_busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Cancel."""
+        runtime.session().cancel()
+        return finish(self, blocking=self.blocking)
+
+
+class LIMBECK_OT_import_result(bpy.types.Operator):
+    """Fetch a finished job's mesh from the server and put it into the scene."""
+
+    bl_idname = "limbeck.import_result"
+    bl_label = "Import"
+    bl_description = "Fetch a finished job's mesh from the server and put it into the scene"
+
+    job_id: bpy.props.StringProperty(
+        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
+    )
+    blocking: bpy.props.BoolProperty(name="Blocking", options={"SKIP_SAVE", "HIDDEN"})
+    timeout_s: bpy.props.FloatProperty(name="Timeout", default=3600.0, min=0.0, options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """No job on its way, and permission to talk to a server."""
+        if not is_online(cls):
+            return False
+        if runtime.session().is_busy:
+            cls.poll_message_set("A job is on its way already")
+        return not runtime.session().is_busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Follow the job to its end, which may lie behind us, and import."""
+        session = runtime.session()
+        followed = session.followed.job_id if session.followed else ""
+        try:
+            check_network_allowed()
+            session.follow(self.job_id or followed or _newest_job(context.scene), fetch=True)
+        except LimbeckError as error:
+            return failed(self, error)
+        return finish(self, blocking=self.blocking, timeout_s=self.timeout_s)
+
+
+def _newest_job(scene: bpy.types.Scene) -> str:
+    if not scene.limbeck.jobs:
+        raise LimbeckError(ErrorCode.JOB_NOT_FOUND, "This scene has asked for no job yet.")
+    return scene.limbeck.jobs[-1].job_id
+
+
+classes = (LIMBECK_OT_generate, LIMBECK_OT_cancel, LIMBECK_OT_import_result)

@@ -1,0 +1,3 @@
+"""Previews: in the viewport and in an Image Editor."""
+
+classes = ()

@@ -1,0 +1,3 @@
+"""Work on results: run again, branch, compare, variants, mark as asset."""
+
+classes = ()

@@ -1,0 +1,3 @@
+"""Rigs: put up the orbit's box, gather cameras."""
+
+classes = ()

@@ -1,0 +1,3 @@
+"""The jobs of the server, with their thumbnails."""
+
+classes = ()

@@ -1,0 +1,3 @@
+"""What grows: size, place, field."""
+
+classes = ()

@@ -1,0 +1,5 @@
+"""Fields of the previews."""
+
+
+class PreviewFields:
+    """Where the growing object is shown."""
