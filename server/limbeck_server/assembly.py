@@ -15,7 +15,7 @@ from msgspec import UnsetType
 
 from limbeck_server.distillation.device import network_dtype
 from limbeck_server.distillation.trainer import TrainerSettings
-from limbeck_server.meshing.pipeline import MeshSettings
+from limbeck_server.meshing.preparation import MeshSettings
 from limbeck_server.presets import EXACT
 from limbeck_server.priors.prior import Prior
 from limbeck_server.recipes import REGULARIZERS

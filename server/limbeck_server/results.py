@@ -27,7 +27,8 @@ from limbeck_server.meshing.arrays import write_mesh_arrays
 from limbeck_server.meshing.gltf import write_glb
 from limbeck_server.meshing.level import max_density_along_rays
 from limbeck_server.meshing.mesh import Array, Density, Mesh, NoSurfaceError, mesh_digest
-from limbeck_server.meshing.pipeline import LevelViews, MeshReport, build_mesh, surface_field
+from limbeck_server.meshing.pipeline import MeshReport, build_mesh
+from limbeck_server.meshing.preparation import LevelViews, find_surface
 from limbeck_server.meshing.solidity import fill_cavities
 from limbeck_server.meshing.surface import evaluate
 from limbeck_server.priors.exact import ExactPrior
@@ -76,8 +77,8 @@ def extract(
 
     settings = replace(assembly.mesh_settings(recipe), bound=trainer.settings.scene.bound, **changes)
     density, colour = _field_functions(trainer)
-    field = surface_field(density, settings, lambda share: tell("field", share))
-    return Extracted(*build_mesh(field, colour, _level_views(trainer), settings, tell), field)
+    surface = find_surface(density, _level_views(trainer), settings, lambda share: tell("field", share))
+    return Extracted(*build_mesh(surface, colour, settings, tell), surface.field)
 
 
 def score_start(recipe: Recipe, trainer: Trainer, prior: Prior) -> dict[str, float]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from limbeck_server.meshing.gltf import write_glb
 from limbeck_server.meshing.mesh import Mesh
-from limbeck_server.meshing.pipeline import MeshSettings, build_mesh
+from limbeck_server.meshing.pipeline import build_mesh
+from limbeck_server.meshing.preparation import MeshSettings, surface_at_level
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,8 @@ def files(fields, tmp_path_factory):
     for name, distance in shapes.items():
         for size in (0, 256):
             settings = MeshSettings(resolution=48, density_level=fields.LEVEL, face_budget=3000, texture_size=size)
-            mesh, _ = build_mesh(fields.solid(distance), fields.rainbow, None, settings)
+            surface = surface_at_level(fields.solid(distance), None, settings)
+            mesh, _ = build_mesh(surface, fields.rainbow, settings)
             paths.append(folder / f"{name}-{'textured' if size else 'coloured'}.glb")
             write_glb(paths[-1], mesh, f"a {name}, “quoted” & ünïcode")
     paths.append(folder / "bare.glb")

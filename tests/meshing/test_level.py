@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from limbeck_server.meshing.level import (
+    OUTLINE_OPACITY,
     CANDIDATES,
     choose_level,
     max_density_along_rays,
@@ -61,9 +62,9 @@ def test_rays_that_miss_the_cube_or_run_away_from_it_meet_nothing():
 
 def test_the_level_of_a_soft_ball_recovers_the_radius_of_its_picture():
     origins, directions, distance = parallel_rays()
-    # Optical depth through a Gaussian puff at distance r from its centre; half opaque where it is log 2.
+    # Optical depth through a Gaussian puff at distance r from its centre; its outline lies where it is -log(1 - opacity).
     opacity = 1 - np.exp(-30 * 0.3 * np.sqrt(np.pi) * np.exp(-((distance / 0.3) ** 2)))
-    radius = 0.3 * np.sqrt(np.log(30 * 0.3 * np.sqrt(np.pi) / np.log(2)))
+    radius = 0.3 * np.sqrt(np.log(30 * 0.3 * np.sqrt(np.pi) / -np.log(1 - OUTLINE_OPACITY)))
     grid = density_grid(soft_ball, np.full(3, -BOUND), 2 * BOUND / 63, (64, 64, 64))
     highest = max_density_along_rays(trilinear(grid, BOUND), origins, directions, BOUND, 64)
     level = choose_level(np.stack([opacity, opacity]), silhouettes_from(highest))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from limbeck_server.meshing.level import trilinear
 from limbeck_server.meshing.mesh import Density, euler_number, volume
-from limbeck_server.meshing.solidity import REACHED, SOLID_DENSITY, fill_cavities, fill_hollows, light_reaching
+from limbeck_server.meshing.solidity import (
+    REACHED,
+    SOLID_DENSITY,
+    fill_cavities,
+    fill_hollows,
+    hollows_behind_pinholes,
+    light_reaching,
+)
 from limbeck_server.meshing.surface import density_grid, extract_surface
 
 
@@ -83,3 +90,23 @@ def test_the_way_out_may_wind() -> None:
     for cell in [(4, 4, 4), (4, 4, 5), (4, 5, 5), (5, 5, 5), (5, 5, 4), (5, 5, 3), (5, 6, 3), (5, 7, 3), (5, 8, 3)]:
         maze[cell] = False
     assert (fill_cavities(maze) == maze).all()
+
+
+@pytest.mark.parametrize(("width", "is_pinhole"), [(1, True), (3, True), (7, False), (9, False)])
+def test_a_hollow_counts_where_a_ball_cannot_roll_into_it(width: int, is_pinhole: bool) -> None:
+    grid = np.zeros((30, 30, 30), dtype=bool)
+    grid[4:26, 4:26, 4:26] = True
+    grid[8:22, 8:22, 8:22] = False
+    tunnel = slice(15 - width // 2, 16 + width // 2)
+    grid[tunnel, tunnel, 20:] = False
+    found = hollows_behind_pinholes(grid, 3.0)
+    assert found[15, 15, 15] == is_pinhole
+    assert not (found & grid).any()
+    assert not found[15, 15, 25]  # the tunnel's mouth stays a dent
+
+
+def test_creases_are_no_hollows() -> None:
+    grid = np.zeros((30, 30, 30), dtype=bool)
+    grid[4:26, 4:26, 4:10] = True
+    grid[4:10, 4:26, 4:26] = True
+    assert not hollows_behind_pinholes(grid, 3.0).any()

@@ -2,7 +2,7 @@
 
 The level that gives the best shape differs from field to field: 5 is usual, but a fixed 10 has cost 0.2 of IoU, and a
 fixed 25 (densities of networks with other activations) finds nothing at all in a field that renders well. The NeRF's
-own opacity knows better: where it is above one half, the pictures show an object. So every level is judged by the
+own opacity knows better: where it is well above one half, the pictures show an object. So every level is judged by the
 outline that its surface would have from the same cameras.
 
 No mesh is drawn for that. A ray meets the surface of level L exactly if the density along it reaches L somewhere; so
@@ -20,6 +20,10 @@ from limbeck_server.meshing.mesh import Array, Density, NoSurfaceError
 
 CANDIDATES: tuple[float, ...] = tuple(float(level) for level in np.geomspace(0.5, 100.0, 54))
 """Levels to try: a geometric scan in steps of about 10 %."""
+OUTLINE_OPACITY = 0.6
+"""Where a render is more opaque than this it shows the object. At one half, the soft rim of a field distilled at 32
+pixels counts too, and objects come out fat: with 0.6 a torus has 1.08 and 1.04 of its volume instead of 1.16 and 1.12,
+a car's IoU is 0.853 instead of 0.832; a snowman pays, 0.825 instead of 0.832. At 64 pixels it changes little."""
 PLATEAU = 0.002
 """Levels within this much of the best mean IoU count as equally good: a tenth of the pixels on a 64-pixel outline."""
 
@@ -92,7 +96,7 @@ def silhouettes_from(highest: Array) -> Callable[[float], Array]:
 def silhouette_agreement(
     opacity: Array, silhouette_of_level: Callable[[float], Array], candidates: tuple[float, ...] = CANDIDATES
 ) -> Array:
-    """Return for each candidate level the mean over views of the IoU between its silhouette and opacity > 0.5.
+    """Return for each candidate level the mean over views of the IoU between its silhouette and the outline seen.
 
     Args:
         opacity: (v, h, w) in 0..1, the NeRF's renders.
@@ -102,7 +106,7 @@ def silhouette_agreement(
     Returns:
         (candidates,) float64 in 0..1. A view where neither shows anything agrees fully.
     """
-    seen = opacity > 0.5
+    seen = opacity > OUTLINE_OPACITY
     scores = []
     for level in candidates:
         outline = silhouette_of_level(level)
@@ -128,7 +132,7 @@ def choose_level(
     Raises:
         NoSurfaceError: no pixel is more opaque than one half in any view, or no candidate's silhouette meets one.
     """
-    if not (opacity > 0.5).any():
+    if not (opacity > OUTLINE_OPACITY).any():
         raise NoSurfaceError(
             f"nothing to draw a surface around: the pictures are nowhere more than half opaque (at most "
             f"{float(opacity.max(initial=0.0)):.2f}). "

@@ -3,7 +3,8 @@
 A picture says nothing about the inside of an opaque object, so the optimiser leaves there whatever it started from:
 often less density than the surface has. A surface drawn at one level would then be a shell with hollows, open wherever
 the skin is thin. So density is added where a point cannot be seen from any of 26 directions, that is, where the optical
-depth to the outside exceeds a threshold along all of them. Places that light reaches stay as they are.
+depth to the outside exceeds a threshold along all of them. Places that light reaches stay as they are, except for
+hollows behind pinholes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+from scipy import ndimage
 
 from limbeck_server.meshing.mesh import Array
 
@@ -18,8 +20,10 @@ DIRECTIONS: tuple[tuple[int, ...], ...] = tuple(
     direction for direction in itertools.product((-1, 0, 1), repeat=3) if direction > (0, 0, 0)
 )
 """Thirteen lines through a point: along axes, face and space diagonals. Light comes from both ends of each."""
-REACHED = 0.2
-"""Share of the light that must arrive from some direction for a place to count as reached."""
+REACHED = 0.5
+"""Share of the light that must arrive from some direction for a place to count as reached: what lies behind half
+opacity is hidden in pictures too. (At 0.2 the thin skins of cubes distilled at 64 pixels let light into hollows: IoU
+0.620 and 0.727 instead of 0.804 and 0.863.)"""
 SOLID_DENSITY = 200.0
 """Density of a place that no light reaches at all; above any level that is chosen automatically."""
 
@@ -56,24 +60,31 @@ def fill_hollows(grid: Array, spacing: float) -> Array:
 def fill_cavities(inside: Array) -> Array:
     """Return the grid (x, y, z) bool with every cavity filled: what no path through False joins to the grid's sides.
 
-    Meshes are drawn without the shells of cavities; this is the same for a grid. Passes along the axes carry the
-    outside from slice to slice, both ways, until nothing changes.
+    Meshes are drawn without the shells of cavities; this is the same for a grid.
     """
-    outside = np.zeros_like(inside)
-    for axis in range(3):
-        ends = np.moveaxis(outside, axis, 0)
-        ends[0], ends[-1] = True, True
-    outside &= ~inside
-    reached = -1
-    while reached != (reached := int(outside.sum())):
-        for axis in range(3):
-            free, slices = np.moveaxis(~inside, axis, 0), np.moveaxis(outside, axis, 0)
-            for index in range(1, len(slices)):
-                slices[index] |= slices[index - 1] & free[index]
-            for index in range(len(slices) - 2, -1, -1):
-                slices[index] |= slices[index + 1] & free[index]
-    filled: Array = ~outside
+    filled: Array = ndimage.binary_fill_holes(inside)
     return filled
+
+
+def hollows_behind_pinholes(inside: Array, radius: float) -> Array:
+    """Return the hollows (x, y, z) bool that a ball of `radius` grid points cannot roll into from outside.
+
+    Light finds its way through a pinhole where a ball does not. Only what is at least three grid points thick counts:
+    the creases that a ball cannot reach either are shape, and so is the pinhole's own dent.
+
+    Args:
+        inside: (x, y, z) bool.
+        radius: of the ball, in grid points, above 0.
+    """
+    margin = int(np.ceil(radius)) + 1
+    padded = np.pad(inside, margin)
+    free = ndimage.distance_transform_edt(~padded) > radius
+    pieces, _ = ndimage.label(free)
+    rolled = ndimage.distance_transform_edt(pieces != pieces[0, 0, 0]) <= radius
+    hollow = ~(rolled | padded)
+    thick = ndimage.binary_dilation(ndimage.binary_erosion(hollow), iterations=2) & hollow
+    found: Array = thick[margin:-margin, margin:-margin, margin:-margin]
+    return found
 
 
 def _depth_from(grid: Array, direction: tuple[int, ...]) -> Array:
