@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from limbeck_server.meshing.level import (
-    OUTLINE_OPACITY,
     CANDIDATES,
+    OUTLINE_OPACITY,
     choose_level,
     max_density_along_rays,
     silhouettes_from,
@@ -62,7 +62,7 @@ def test_rays_that_miss_the_cube_or_run_away_from_it_meet_nothing():
 
 def test_the_level_of_a_soft_ball_recovers_the_radius_of_its_picture():
     origins, directions, distance = parallel_rays()
-    # Optical depth through a Gaussian puff at distance r from its centre; its outline lies where it is -log(1 - opacity).
+    # Optical depth through a Gaussian puff at distance r from its centre: at its outline it is -log(1 - opacity).
     opacity = 1 - np.exp(-30 * 0.3 * np.sqrt(np.pi) * np.exp(-((distance / 0.3) ** 2)))
     radius = 0.3 * np.sqrt(np.log(30 * 0.3 * np.sqrt(np.pi) / -np.log(1 - OUTLINE_OPACITY)))
     grid = density_grid(soft_ball, np.full(3, -BOUND), 2 * BOUND / 63, (64, 64, 64))
