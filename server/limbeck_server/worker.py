@@ -9,11 +9,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from limbeck_protocol.errors import ErrorCode, LimbeckError, as_sentence, remedy_for
 from limbeck_protocol.messages import (
@@ -22,12 +21,11 @@ from limbeck_protocol.messages import (
     Finished,
     Notice,
     PhaseStarted,
-    PreviewReady,
     Progress,
+    ViewerCamera,
     WorkerProgress,
 )
 from limbeck_protocol.recipe import Recipe, recipe_to_json
-from numpy.typing import NDArray
 
 from limbeck_server import assembly, results
 from limbeck_server.distillation.device import DeviceError, choose_device
@@ -35,19 +33,19 @@ from limbeck_server.distillation.injection import DivergedError
 from limbeck_server.distillation.trainer import Trainer
 from limbeck_server.meshing.mesh import NoSurfaceError, NotFiniteError
 from limbeck_server.priors.prior import ModelError, Prior, PromptError
-from limbeck_server.scene.cameras import orbit_views
+from limbeck_server.viewer_pictures import ViewerPictures, as_view, own_picture
 
-PREVIEW_SIZE = 128
-"""Side of the preview pictures in pixels."""
-PREVIEW_BACKGROUND = 0.85
 SECONDS_BETWEEN_PROGRESS = 0.1
 
 Result = TypeVar("Result")
 ProgressCallback = Callable[[int, int], None]
+Steps = Generator[AnyWorkerEvent, ViewerCamera | None, None]
 
 
-def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+def run(recipe: Recipe, folder: Path) -> Steps:
     """Make the recipe's object and yield what happens on the way.
+
+    What is sent into it is the camera of the viewer who asked last, if any; see `viewer_pictures`.
 
     Args:
         recipe: completed by `recipes.complete`: nothing unset.
@@ -76,7 +74,7 @@ def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
         raise LimbeckError(ErrorCode.NO_SURFACE, as_sentence(error)) from error
 
 
-def _run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+def _run(recipe: Recipe, folder: Path) -> Steps:
     clock = _Clock()
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -109,7 +107,7 @@ def _run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
     metrics["prior_evaluations"] = prior.evaluations
 
     for name, media_type in results.write_artifacts(
-        artifacts, recipe_to_json(recipe), extracted.mesh, metrics, _preview(trainer)
+        artifacts, recipe_to_json(recipe), extracted.mesh, metrics, own_picture(trainer).image
     ):
         yield ArtifactWritten(name=name, media_type=media_type)
     yield Finished(metrics=metrics)
@@ -125,16 +123,22 @@ class _Clock:
         return time.monotonic() - self._start
 
 
-def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Iterator[AnyWorkerEvent]:
-    """Run the loop, with a preview now and then and progress a few times a second."""
+def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Steps:
+    """Run the loop, with a preview now and then, progress a few times a second, and pictures for who looks on.
+
+    Whoever takes the events sends in the camera of the viewer who asked last; there is no other way to one.
+    """
     steps, begun, told = trainer.settings.steps, clock.seconds(), -1.0
-    yield PreviewReady(step=0, image=_preview(trainer))
+    pictures = ViewerPictures()
+    viewer = yield own_picture(trainer)
     while trainer.steps_done < steps:
+        before = clock.seconds()
         report = trainer.step()
         now, last = clock.seconds(), trainer.steps_done == steps
+        pictures.optimised(now - before)
         if last or now - told >= SECONDS_BETWEEN_PROGRESS:
             told = now
-            yield WorkerProgress(
+            viewer = yield WorkerProgress(
                 progress=Progress(
                     phase="optimise",
                     step=report.step,
@@ -143,21 +147,14 @@ def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Iterator[A
                     seconds=now,
                     seconds_left=(now - begun) / report.step * (steps - report.step),
                     prior_evaluations=trainer.prior.evaluations,
-                )
+                ),
+                view=as_view(report.views),
             )
         if last or report.step % preview_every == 0:
-            yield PreviewReady(step=report.step, image=_preview(trainer))
-
-
-def _preview(trainer: Trainer) -> NDArray[np.uint8]:
-    """Return (h, w, 3) uint8: the object from its front left, a little from above.
-
-    Before a light grey: the start blob is a middle grey, and has to be seen too.
-    """
-    views = orbit_views(torch.tensor([30.0]), torch.tensor([20.0]))
-    image = trainer.render_still(views, PREVIEW_SIZE, torch.full((1, 3), PREVIEW_BACKGROUND)).image[0].clamp(0, 1)
-    picture: NDArray[np.uint8] = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return picture
+            viewer = yield own_picture(trainer)
+        picture = pictures.answer(trainer, viewer)
+        if picture is not None:
+            viewer = yield picture
 
 
 def _with_progress(

@@ -20,7 +20,7 @@ from limbeck_protocol import __version__, messages
 from limbeck_protocol.codec import decode_reply, encode_message
 from limbeck_protocol.discovery import KeyPair
 from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError
-from limbeck_protocol.replies import error_from_reply
+from limbeck_protocol.replies import error_from_reply, wrong_program, wrong_version
 from limbeck_protocol.tickets import Patience, Ticket, new_job_id
 from limbeck_protocol.transport import configure_client_socket
 
@@ -225,14 +225,14 @@ class Connection:
         elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             self._deny(LimbeckError(ErrorCode.ACCESS_DENIED, "The server does not allow this client's key."))
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            self._deny(LimbeckError(ErrorCode.ACCESS_DENIED, f"What listens at {self._endpoint} is no Limbeck server."))
+            self._deny(wrong_program(f"What listens at {self._endpoint} is no Limbeck server."))
         elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             # It hung up without a reason, or said nothing: it died just then, or the key is not the one expected.
             self._vague_failures += 1
             if self._vague_failures >= _VAGUE_FAILURES_TO_GIVE_UP:
                 self._vague_failures = 0
                 sentence = f"What listens at {self._endpoint} is not the Limbeck server whose key is known here."
-                self._deny(LimbeckError(ErrorCode.ACCESS_DENIED, sentence))
+                self._deny(wrong_program(sentence))
 
     def _say_hello(self) -> None:
         major = messages.PROTOCOL_MAJOR
@@ -270,7 +270,9 @@ class Connection:
 
     def _on_reply(self, reply_to: str | None, outcome: messages.Reply | LimbeckError) -> None:
         if reply_to is not None and reply_to == self._hello_id:
-            if isinstance(outcome, messages.Welcome):
+            if isinstance(outcome, messages.Welcome) and outcome.major != messages.PROTOCOL_MAJOR:
+                self._deny(wrong_version(outcome))
+            elif isinstance(outcome, messages.Welcome):
                 self.welcome, self.state = outcome, ConnectionState.CONNECTED
             elif isinstance(outcome, LimbeckError):
                 self._deny(outcome)

@@ -20,6 +20,7 @@ from limbeck_protocol.private_files import create_private_file, read_private_fil
 
 HOME_VARIABLE = "LIMBECK_HOME"
 _Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _LINE = re.compile(r"limbeck://(?P<host>[^\s/#?@]+):(?P<port>\d{1,5})#(?P<key>[0-9a-fA-F]{64})")
 
 
@@ -137,6 +138,33 @@ def is_key(text: str) -> bool:
     return _Z85_KEY.fullmatch(text) is not None
 
 
+def key_as_hex(key: str) -> str:
+    """Return a key (Z85) as 64 hex digits: Z85 holds signs that a shell would take for its own."""
+    import zmq.utils.z85
+
+    return zmq.utils.z85.decode(key).hex()
+
+
+def parse_key(text: str) -> str:
+    """Return the key (Z85) that `text` is: 64 hex digits or 40 characters of Z85.
+
+    Raises:
+        LimbeckError: INVALID_FIELD; it is no key.
+    """
+    import zmq.utils.z85
+
+    text = "".join(text.split())
+    if _HEX_KEY.fullmatch(text):
+        return zmq.utils.z85.encode(bytes.fromhex(text)).decode()
+    if is_key(text):
+        return text
+    raise LimbeckError(
+        ErrorCode.INVALID_FIELD,
+        "Expected a public key: 64 hex digits, as the panel copies it, or 40 characters.",
+        Remedy(action=RemedyAction.EDIT_FIELD, label="Copy the key again, in the panel: Server > Copy My Key."),
+    )
+
+
 # --- the record of a running server -----------------------------------------------------------------------------------
 
 
@@ -206,9 +234,7 @@ def remove_server_record(boot_id: str, path: Path | None = None) -> bool:
 
 def connection_line(endpoint: str, server_key: str) -> str:
     """Return endpoint and server key as one line to paste, such as `limbeck://studio:41234#<64 hex digits>`."""
-    import zmq.utils.z85
-
-    return f"limbeck://{endpoint.removeprefix('tcp://')}#{zmq.utils.z85.decode(server_key).hex()}"
+    return f"limbeck://{endpoint.removeprefix('tcp://')}#{key_as_hex(server_key)}"
 
 
 def parse_connection_line(line: str) -> tuple[str, str]:

@@ -24,9 +24,11 @@ from limbeck_protocol.catalog import PriorInfo as PriorInfo
 from limbeck_protocol.errors import ErrorCode, Remedy
 from limbeck_protocol.job_states import JobState
 from limbeck_protocol.recipe import Array, Recipe
+from limbeck_protocol.view_cameras import View as View
+from limbeck_protocol.view_cameras import ViewerCamera as ViewerCamera
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 
 JobId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
 ArtifactName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
@@ -88,21 +90,14 @@ class GetEvents(Request, frozen=True, kw_only=True, tag="events"):
     wait_ms: WaitMs = 0
 
 
-class ViewerCamera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The camera a viewer looks through, in the object's frame; shapes as in `recipe.Cameras`: (4, 4) and (3,)."""
-
-    camera_to_world: Array
-    lens: Array
-
-
 class GetPreview(Request, frozen=True, kw_only=True, tag="preview"):
-    """The newest preview, once its generation is above `after_generation`."""
+    """The newest preview, once its generation is above `after_generation`; for a viewer, of either kind."""
 
     job_id: JobId
     after_generation: Annotated[int, Meta(ge=0)] = 0
     wait_ms: WaitMs = 0
     viewer: ViewerCamera | None = None
-    """Room for a viewer's camera; a server that cannot render for viewers yet sends its own view and says so."""
+    """From where the asker looks: one picture from there, when the optimiser can spare the time; the newest counts."""
 
 
 class StatArtifact(Request, frozen=True, kw_only=True, tag="artifact.stat"):
@@ -226,6 +221,8 @@ class Events(Reply, frozen=True, kw_only=True, tag="events"):
     """The newest number in the store, also when `limit` cut the list."""
     progress: dict[str, Progress] = {}
     """Latest progress of the running jobs asked for."""
+    views: dict[str, View] = {}
+    """Of these, the view that was optimised last: the first of its batch."""
 
 
 class Preview(Reply, frozen=True, kw_only=True, tag="preview"):
@@ -237,7 +234,9 @@ class Preview(Reply, frozen=True, kw_only=True, tag="preview"):
     image: Array | None = None
     """(h, w, 3) uint8, first row on top; None when there is nothing newer."""
     from_viewer: bool = False
-    """Whether it was rendered from the viewer's camera."""
+    """Whether it was rendered from a viewer's camera; (h, w, 4) then: colour times opacity, and opacity."""
+    view: View | None = None
+    """The camera that it was rendered from."""
 
 
 class ArtifactInfo(Reply, frozen=True, kw_only=True, tag="artifact.info"):
@@ -308,6 +307,7 @@ class WorkerProgress(WorkerEvent, frozen=True, kw_only=True, tag="w.progress"):
     """The worker's latest progress."""
 
     progress: Progress
+    view: View | None = None
 
 
 class PreviewReady(WorkerEvent, frozen=True, kw_only=True, tag="w.preview"):
@@ -315,7 +315,9 @@ class PreviewReady(WorkerEvent, frozen=True, kw_only=True, tag="w.preview"):
 
     step: int
     image: Array
-    """(h, w, 3) uint8."""
+    """As in `Preview`."""
+    from_viewer: bool = False
+    view: View | None = None
 
 
 class Notice(WorkerEvent, frozen=True, kw_only=True, tag="w.notice"):

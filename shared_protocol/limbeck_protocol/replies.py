@@ -8,7 +8,7 @@ import msgspec
 
 from limbeck_protocol import messages
 from limbeck_protocol.codec import encode_message
-from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, remedy_for
+from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, Remedy, RemedyAction, remedy_for
 from limbeck_protocol.limits import LIMITS, Limits
 
 
@@ -71,3 +71,19 @@ def _longest_fitting(length: int, shortened: Callable[[int], messages.Reply], li
                 raise
             length //= 2
     return 0
+
+
+def wrong_program(sentence: str) -> LimbeckError:
+    """Return the error for what is no server of ours: unlike with a refused key, copying a key would not help."""
+    remedy = Remedy(action=RemedyAction.RETRY, label="Start the server there, or correct its address and key.")
+    return LimbeckError(ErrorCode.ACCESS_DENIED, sentence, remedy)
+
+
+def wrong_version(welcome: messages.Welcome) -> LimbeckError:
+    """Return the error for a server that welcomes us in a version that we do not speak."""
+    older = "server" if welcome.major < messages.PROTOCOL_MAJOR else "client"
+    sentence = (
+        f"The server ({welcome.server}) speaks protocol {welcome.major}, this client {messages.PROTOCOL_MAJOR}: "
+        f"the {older} is older."
+    )
+    return LimbeckError(ErrorCode.PROTOCOL_UNSUPPORTED, sentence)

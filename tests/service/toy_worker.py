@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from limbeck_protocol.messages import (
     PhaseStarted,
     PreviewReady,
     Progress,
+    View,
+    ViewerCamera,
     WorkerProgress,
 )
 from limbeck_protocol.recipe import Recipe
@@ -108,6 +110,23 @@ def talks(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
         yield Notice(text=f"{number} " + "blah " * 1500)
     yield PhaseStarted(name="mesh", title="Still talking")
     yield Finished(metrics={"notices": 10})
+
+
+def looks(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamera | None, None]:
+    """Makes a picture of its own at each step, and one for each camera that it is told: all pixels its shift."""
+    (folder / "pid").write_text(str(os.getpid()))
+    assert isinstance(recipe.settings.steps, int)
+    answered = None
+    for step in range(1, recipe.settings.steps + 1):
+        time.sleep(STEP_S)
+        viewer = yield PreviewReady(step=step, image=np.zeros((8, 8, 3), np.uint8))
+        if viewer is not None and viewer is not answered:
+            answered = viewer
+            image = np.full((viewer.size, viewer.size, 4), int(viewer.lens[1]), np.uint8)
+            view = View(camera_to_world=viewer.camera_to_world, lens=viewer.lens)
+            yield PreviewReady(step=step, image=image, from_viewer=True, view=view)
+            yield WorkerProgress(progress=Progress(phase="optimise", step=step, steps=1000), view=view)
+    yield Finished(metrics={})
 
 
 def nonsense(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:

@@ -18,7 +18,9 @@ from limbeck_protocol.discovery import (
     create_or_load_keys,
     find_folders,
     generate_keys,
+    key_as_hex,
     parse_connection_line,
+    parse_key,
     read_server_record,
     remove_server_record,
     write_server_record,
@@ -266,5 +268,21 @@ def test_connection_lines_come_back_even_wrapped(endpoint: str) -> None:
 def test_other_lines_are_refused_with_the_fix(line: str) -> None:
     with pytest.raises(LimbeckError) as caught:
         parse_connection_line(line)
+    assert caught.value.code == ErrorCode.INVALID_FIELD
+    assert caught.value.remedy.label
+
+
+def test_a_key_is_the_same_in_hex_digits_and_as_it_is() -> None:
+    for _ in range(50):
+        key = generate_keys().public_key
+        digits = key_as_hex(key)
+        assert digits.isalnum()
+        assert parse_key(key) == parse_key(f" {digits[:20]}\n{digits[20:]} ") == parse_key(digits.upper()) == key
+
+
+@pytest.mark.parametrize("text", ["", "0" * 63, "g" * 64, "~" * 40])
+def test_what_is_no_key_is_refused_with_the_fix(text: str) -> None:
+    with pytest.raises(LimbeckError) as caught:
+        parse_key(text)
     assert caught.value.code == ErrorCode.INVALID_FIELD
     assert caught.value.remedy.label

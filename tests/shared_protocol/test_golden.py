@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
 import pytest
 from limbeck_protocol import messages as m
@@ -92,8 +93,10 @@ def samples() -> dict[str, Any]:
         camera_to_world=recipe.rig.cameras.camera_to_world[0],  # type: ignore[union-attr]
         lens=np.array([1.4, 0.0, 0.0], np.float32),
     )
+    view = m.View(camera_to_world=viewer.camera_to_world, lens=viewer.lens)
     event = m.Event(sequence=12, job_id=JOB, time=1.7e9, kind="state", data={"state": "running"})
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    see_through = np.arange(2 * 2 * 4, dtype=np.uint8).reshape(2, 2, 4)
     return {
         "request-hello": m.Hello(major_min=1, major_max=1, client="limbeck-blender 0.1.0"),
         "request-submit": m.Submit(job_id=JOB, recipe=recipe),
@@ -105,13 +108,14 @@ def samples() -> dict[str, Any]:
         "request-events-all": m.GetEvents(),
         "request-preview": m.GetPreview(job_id=JOB, after_generation=3, wait_ms=5000),
         "request-preview-viewer": m.GetPreview(job_id=JOB, viewer=viewer),
+        "request-preview-viewer-large": m.GetPreview(job_id=JOB, viewer=msgspec.structs.replace(viewer, size=128)),
         "request-artifact-stat": m.StatArtifact(job_id=JOB, name="mesh.glb"),
         "request-artifact-read": m.ReadArtifact(job_id=JOB, name="mesh.glb", offset=1 << 20, length=1 << 20),
         "request-status": m.GetStatus(),
         "request-catalog": m.GetCatalog(),
         "reply-welcome": m.Welcome(
             major=1,
-            minor=0,
+            minor=1,
             server="limbeck-server 0.1.0",
             store_id="s" * 16,
             boot_id="b" * 16,
@@ -122,8 +126,11 @@ def samples() -> dict[str, Any]:
         "reply-job": job,
         "reply-job-queued": queued,
         "reply-jobs": m.JobList(jobs=[queued, job]),
-        "reply-events": m.Events(events=[event], last_sequence=12, progress={JOB: progress}),
+        "reply-events": m.Events(events=[event], last_sequence=12, progress={JOB: progress}, views={JOB: view}),
         "reply-preview": m.Preview(job_id=JOB, generation=4, step=20, image=image),
+        "reply-preview-viewer": m.Preview(
+            job_id=JOB, generation=5, step=21, image=see_through, from_viewer=True, view=view
+        ),
         "reply-preview-none": m.Preview(job_id=JOB, generation=4, step=20),
         "reply-artifact-info": m.ArtifactInfo(artifact=artifact),
         "reply-artifact-chunk": m.ArtifactChunk(offset=0, data=np.frombuffer(b"glTF\0", np.uint8)),
@@ -162,8 +169,9 @@ def samples() -> dict[str, Any]:
             ],
         ),
         "worker-phase": m.PhaseStarted(name="views", title="Rendering the known world"),
-        "worker-progress": m.WorkerProgress(progress=progress),
+        "worker-progress": m.WorkerProgress(progress=progress, view=view),
         "worker-preview": m.PreviewReady(step=20, image=image),
+        "worker-preview-viewer": m.PreviewReady(step=21, image=see_through, from_viewer=True, view=view),
         "worker-notice": m.Notice(text="Dropped 3 small components."),
         "worker-artifact": m.ArtifactWritten(name="mesh.glb", media_type="model/gltf-binary"),
         "worker-finished": m.Finished(metrics={"iou": 0.8}),

@@ -67,6 +67,8 @@ class StepReport:
     step: int
     loss: float
     """Root mean square of the weighted gradient over the latents."""
+    views: Views
+    """The cameras that were drawn for it."""
 
 
 class Trainer:
@@ -117,7 +119,7 @@ class Trainer:
         objective.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.steps_done += 1
-        return StepReport(self.steps_done, float(gradient.square().mean().sqrt()))
+        return StepReport(self.steps_done, float(gradient.square().mean().sqrt()), views)
 
     @torch.no_grad()
     def render_still(self, views: Views, size: int, background: Tensor | None = None) -> Rendering:

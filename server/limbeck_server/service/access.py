@@ -251,6 +251,6 @@ def check_bind(endpoint: str, wide: bool, allowed: AllowList) -> None:
             f"{endpoint} can be reached from other machines, but no client's key is allowed yet.",
             Remedy(
                 action=RemedyAction.COPY_KEY,
-                label=f'Write it into {allowed.path} (mode 0600) first: {{"NAME": "the client\'s public key"}}.',
+                label=f"Allow one first: limbeck keys allow NAME KEY (kept in {allowed.path}).",
             ),
         )

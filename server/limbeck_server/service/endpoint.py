@@ -172,6 +172,8 @@ class Endpoint:
 
     def _reply(self, connection: bytes, envelope: Envelope[Request]) -> None:
         message, reply = envelope.message, self._answer(envelope.message)
+        if isinstance(message, GetPreview) and message.viewer is not None:
+            self._service.runner.look(message)  # once for each time of asking, not with every round of a wait
         if not isinstance(message, (GetEvents, GetPreview)):
             self._send(connection, envelope.request_id, reply)
             return

@@ -122,14 +122,16 @@ def get_events(service: Service, message: GetEvents) -> Events:
         events=service.store.events(message.after_sequence, message.job_id, message.limit),
         last_sequence=service.store.last_sequence(),
         progress={job: running[job] for job in running if message.job_id in (None, job)},
+        views={job: view for job, view in service.runner.views.items() if message.job_id in (None, job)},
     )
 
 
 def get_preview(service: Service, message: GetPreview) -> Preview:
     """Return the newest picture, or none when the client has it."""
     service.store.state(message.job_id)
-    newer = service.previews.newer(message.job_id, message.after_generation)
-    return newer or service.previews.nothing_newer(message.job_id)
+    for_viewer = message.viewer is not None
+    newer = service.previews.newer(message.job_id, message.after_generation, for_viewer=for_viewer)
+    return newer or service.previews.nothing_newer(message.job_id, for_viewer=for_viewer)
 
 
 def stat_artifact(service: Service, message: StatArtifact) -> ArtifactInfo:

@@ -18,11 +18,13 @@ from limbeck_protocol.messages import (
     ArtifactWritten,
     ErrorReply,
     Finished,
+    GetPreview,
     JobInfo,
     Notice,
     PhaseStarted,
     PreviewReady,
     Progress,
+    View,
     WorkerEvent,
     WorkerFailed,
     WorkerProgress,
@@ -67,6 +69,8 @@ class JobRunner:
         self._retry_at = 0.0
         self.progress: dict[str, Progress] = {}
         """The latest word of each running job; in memory only."""
+        self.views: dict[str, View] = {}
+        """The view that each running job has optimised last."""
 
     def running(self) -> int:
         """Return how many workers exist."""
@@ -100,6 +104,10 @@ class JobRunner:
             self._store.move(job_id, JobState.CANCELLING)
             self._executor.cancel(job_id)
         return self._store.job(job_id)
+
+    def look(self, request: GetPreview) -> None:
+        """Tell the job's worker where a viewer looks from; a job without one is left as it is."""
+        self._executor.look(request.job_id, request)
 
     def stop(self) -> None:
         """End all workers, within two seconds, and say so in their jobs. Queued jobs wait for the next start."""
@@ -155,7 +163,7 @@ class JobRunner:
                 self._store.move(job_id, JobState.CANCELLED)
             elif state not in FINAL_STATES:
                 self._store.move(job_id, JobState.FAILED, error=_lost(f"The job's worker ended early ({what.how})."))
-            self.progress.pop(job_id, None)
+            self._forget_progress(job_id)
             self._live.discard(job_id)
         elif state in FINAL_STATES or state == JobState.CANCELLING:
             return  # its last words are of no interest any more
@@ -166,11 +174,11 @@ class JobRunner:
         if isinstance(event, WorkerFailed):
             error = ErrorReply(code=event.code, message=event.message, remedy=event.remedy, field=event.remedy.field)
             self._store.move(job_id, JobState.FAILED, error=error)
-            self.progress.pop(job_id, None)
+            self._forget_progress(job_id)
             return
         if isinstance(event, Finished):
             self._store.finish(job_id, event.metrics, *_ROAD[_ROAD.index(state) + 1 :])
-            self.progress.pop(job_id, None)
+            self._forget_progress(job_id)
             return
         if state == JobState.STARTING:
             self._store.move(job_id, JobState.RUNNING)
@@ -181,13 +189,21 @@ class JobRunner:
             self._store.add_event(job_id, "phase", {"name": event.name, "title": event.title})
         elif isinstance(event, WorkerProgress):
             self.progress[job_id] = event.progress
+            if event.view is not None:
+                self.views[job_id] = event.view
+            else:
+                self.views.pop(job_id, None)
         elif isinstance(event, PreviewReady):
-            self._previews.put(job_id, event.step, event.image)
+            self._previews.put(job_id, event)
         elif isinstance(event, Notice):
             self._store.add_event(job_id, "notice", {"text": event.text})
         elif isinstance(event, ArtifactWritten):
             folder = job_folder(self._jobs_folder, job_id)
             self._store.add_artifact(job_id, describe(folder, event.name, event.media_type))
+
+    def _forget_progress(self, job_id: str) -> None:
+        self.progress.pop(job_id, None)
+        self.views.pop(job_id, None)
 
     def _give_up(self, job_id: str, error: Exception) -> None:
         """Fail a job whose worker said something that cannot be acted upon, and have the worker gone."""

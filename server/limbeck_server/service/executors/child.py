@@ -14,21 +14,31 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO
 
-from limbeck_protocol.codec import encode_message, pack_frames
+from limbeck_protocol.codec import decode_request, encode_message, pack_frames, unpack_frames
 from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, remedy_for
-from limbeck_protocol.messages import AnyWorkerEvent, WorkerFailed
+from limbeck_protocol.messages import AnyWorkerEvent, GetPreview, ViewerCamera, WorkerFailed
 from limbeck_protocol.recipe import Recipe, recipe_from_json
 
 from limbeck_server.service.artifacts import FOLDER_NAME
 from limbeck_server.service.executors.pipes import CANCEL, read_blob, write_blob
 
-Entry = Callable[[Recipe, Path], Iterator[AnyWorkerEvent]]
+Steps = Generator[AnyWorkerEvent, ViewerCamera | None, None]
+Entry = Callable[[Recipe, Path], Steps]
 NICENESS = 5
 """The artist's own programs come first."""
+
+
+class Orders:
+    """What the server wants of this worker, kept by the thread that listens to it; reading it never waits."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.viewer: ViewerCamera | None = None
+        """Where somebody looked from when last asking for a picture; a new object for each time of asking."""
 
 
 def main(entry: str, folder: Path) -> int:
@@ -36,12 +46,12 @@ def main(entry: str, folder: Path) -> int:
     commands, events = _take_pipes()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    cancelled = threading.Event()
-    threading.Thread(target=_watch_server, args=(commands, cancelled), name="server-watch", daemon=True).start()
+    orders = Orders()
+    threading.Thread(target=_watch_server, args=(commands, orders), name="server-watch", daemon=True).start()
     try:
         recipe = recipe_from_json((folder / "recipe.json").read_text(encoding="utf-8"))
         (folder / FOLDER_NAME).mkdir(exist_ok=True)
-        _forward(_find_entry(entry)(recipe, folder), events, cancelled)
+        _forward(_find_entry(entry)(recipe, folder), events, orders)
     except BrokenPipeError:
         _end_group()
     except BaseException as error:  # whatever it is, the server is told what a person can do about it
@@ -63,11 +73,15 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return commands, events
 
 
-def _watch_server(commands: BinaryIO, cancelled: threading.Event) -> None:
-    """Wait for a cancel; end the process at once, in the middle of a step too, when the server is gone."""
+def _watch_server(commands: BinaryIO, orders: Orders) -> None:
+    """Note what the server says; end the process at once, in the middle of a step too, when the server is gone."""
     while (blob := read_blob(commands)) is not None:
         if blob == CANCEL:
-            cancelled.set()
+            orders.cancelled = True
+            continue
+        request = decode_request(unpack_frames(blob)).message
+        if isinstance(request, GetPreview):
+            orders.viewer = request.viewer
     _end_group()
 
 
@@ -84,12 +98,15 @@ def _find_entry(entry: str) -> Entry:
     return found
 
 
-def _forward(steps: Iterator[AnyWorkerEvent], events: BinaryIO, cancelled: threading.Event) -> None:
-    with contextlib.closing(steps):  # type: ignore[type-var]  # a generator: closing it is how it is cancelled
-        for event in steps:
+def _forward(steps: Steps, events: BinaryIO, orders: Orders) -> None:
+    """Send what the job yields; hand it the newest viewer's camera each time, and close it when it is cancelled."""
+    with contextlib.closing(steps), contextlib.suppress(StopIteration):
+        event = next(steps)
+        while True:
             _send(events, event)
-            if cancelled.is_set():
+            if orders.cancelled:
                 return
+            event = steps.send(orders.viewer)
 
 
 def _send(events: BinaryIO, event: AnyWorkerEvent) -> None:

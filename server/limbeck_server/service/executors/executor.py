@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from limbeck_protocol.messages import WorkerEvent
+from limbeck_protocol.messages import GetPreview, WorkerEvent
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Executor(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Have the job's worker gone within two seconds, whether it listens or not; unknown jobs are ignored."""
+
+    def look(self, job_id: str, request: GetPreview) -> None:
+        """Tell the job's worker where a viewer looks from. Only the newest counts; unknown jobs are ignored."""
 
     def close(self) -> None:
         """Have every worker gone, within two seconds, and free everything. No report follows."""

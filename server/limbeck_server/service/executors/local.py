@@ -1,12 +1,11 @@
 """Workers as processes of this machine: one per job, spawned fresh, in a group of its own.
 
 A thread per worker reads its pipe into a short queue, so that a worker that talks fast waits, and wakes the server's
-loop. Everything else happens in the server's own thread, in `poll`.
+loop; another one writes the pipe to it. Everything else happens in the server's own thread, in `poll`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import queue
@@ -20,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from limbeck_protocol.codec import decode_worker_event, unpack_frames
+from limbeck_protocol.codec import decode_worker_event, encode_message, pack_frames, unpack_frames
 from limbeck_protocol.errors import CodecError
-from limbeck_protocol.messages import Finished, WorkerEvent, WorkerFailed
+from limbeck_protocol.messages import Finished, GetPreview, WorkerEvent, WorkerFailed
 
+from limbeck_server.service.executors.commands import CommandPipe
 from limbeck_server.service.executors.executor import Report, WorkerEnded
-from limbeck_server.service.executors.pipes import CANCEL, BadBlobError, read_blob, write_blob
+from limbeck_server.service.executors.pipes import BadBlobError, read_blob
 from limbeck_server.service.executors.process_group import exit_status, has_exited, signal_group
 
 TERM_AFTER_S = 1.0
@@ -47,6 +47,7 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
 class _Worker:
     job_id: str
     process: subprocess.Popen[bytes]
+    commands: CommandPipe
     events: queue.Queue[WorkerEvent] = field(default_factory=lambda: queue.Queue(EVENTS_WAITING))
     reader: threading.Thread | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -97,7 +98,7 @@ class LocalExecutor:
         except OSError as error:
             self._stillborn.append(Report(job_id, WorkerEnded(f"it could not be started: {error.strerror}")))
             return
-        worker = _Worker(job_id, process)
+        worker = _Worker(job_id, process, CommandPipe(process.stdin, f"commands-{job_id}"))
         worker.reader = threading.Thread(target=self._read, args=(worker,), name=f"worker-{job_id}", daemon=True)
         self._workers[job_id] = worker
         worker.reader.start()
@@ -125,8 +126,13 @@ class LocalExecutor:
             return
         now = self._clock()
         worker.end_by(now + TERM_AFTER_S, now + KILL_AFTER_S)
-        with contextlib.suppress(OSError):  # it is gone already; `poll` will say so
-            write_blob(worker.process.stdin, CANCEL)  # type: ignore[arg-type]  # it is a pipe
+        worker.commands.cancel()
+
+    def look(self, job_id: str, request: GetPreview) -> None:
+        """Hand the request on as it came."""
+        worker = self._workers.get(job_id)
+        if worker is not None:
+            worker.commands.look(pack_frames(encode_message(request, request_id="viewer")))
 
     def close(self) -> None:
         """Cancel every worker and wait until all are gone."""
@@ -194,6 +200,5 @@ class LocalExecutor:
         how = exit_status(worker.process)
         if worker.problem is not None:
             how = f"{how}; {worker.problem}"
-        with contextlib.suppress(OSError):
-            worker.process.stdin.close()  # type: ignore[union-attr]  # it is a pipe
+        worker.commands.close()
         return [*reports, Report(worker.job_id, WorkerEnded(how))]

@@ -10,7 +10,7 @@ MAX_BLOB_BYTES = LIMITS.reply_message_bytes + 4 * LIMITS.reply_payload_frames + 
 """The largest message that the codec lets through, and its packing."""
 
 CANCEL = b"cancel"
-"""The one thing that a server says to a worker; the end of the pipe says that the server is gone."""
+"""What ends a job. Else a server says viewers' requests, packed; the end of the pipe says that the server is gone."""
 
 
 class BadBlobError(Exception):
