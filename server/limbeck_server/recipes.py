@@ -80,7 +80,7 @@ def complete(recipe: Recipe) -> Recipe:
         _check_words(recipe)
     else:
         _check_model_name(recipe.prior)
-    preset = PRESETS[recipe.preset, recipe.loss, prior_kind(recipe.prior)]
+    preset = _preset_for(recipe)
     settings = layer(Settings(threads=default_threads()), preset, recipe.settings)
     _check_settings(recipe, settings)
     parameters = {p.name: p.default for p in LOSSES[recipe.loss].parameters} | dict(settings.loss_parameters or {})
@@ -89,6 +89,21 @@ def complete(recipe: Recipe) -> Recipe:
         settings=msgspec.structs.replace(settings, loss_parameters=parameters),
         versions=installed_versions(),
     )
+
+
+def _preset_for(recipe: Recipe) -> Settings:
+    """Return what the recipe's preset stands for with its loss and prior; not every preset is made for every loss."""
+    kind = prior_kind(recipe.prior)
+    found = PRESETS.get((recipe.preset, recipe.loss, kind))
+    if found is None:
+        made_for = [name for name, loss, prior in PRESETS if (loss, prior) == (recipe.loss, kind)]
+        message = (
+            f"The preset {recipe.preset!r} is not made for the loss {recipe.loss!r} with the prior {kind!r}; "
+            f"there are: {', '.join(made_for) or 'none'}."
+        )
+        code = ErrorCode.UNKNOWN_PRESET
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.preset"))
+    return found
 
 
 def _check_words(recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from limbeck_protocol.recipe import Recipe
 from PIL import Image
@@ -41,6 +42,8 @@ SILHOUETTE_SIZE = 64
 FRONT_ELEVATION_DEG = 15.0
 FRONT_NOISE_STD = 0.5
 """Deviation from a perfect picture of 32 pixels that the judge of fronts forgives, in 0..1; twice that at 64 pixels."""
+THUMBNAIL_SIDE = 128
+"""The longest side of `thumbnail.npy` in pixels, at most."""
 TRUTH_GRID = 128
 """Cells a side for the true volume: at 64 a cube's faces fall so between cells that it seems 8 % too large."""
 PHASE_SHARES = {"field": 0.3, "mesh": 0.4, "texture": 0.3}
@@ -170,6 +173,12 @@ def write_artifacts(
     Image.fromarray(preview).save(part)
     part.replace(folder / "preview.png")
     yield "preview.png", "image/png"
+    part = folder / "thumbnail.part.npy"
+    every = -(-max(preview.shape[:2]) // THUMBNAIL_SIDE)
+    # Undecoded pixels: a list of jobs shows them without a pause.
+    np.save(part, np.ascontiguousarray(preview[::every, ::every]), allow_pickle=False)
+    part.replace(folder / "thumbnail.npy")
+    yield "thumbnail.npy", "application/x-npy"
     for name, text in (("recipe.json", recipe_json), ("metrics.json", json.dumps(found, indent=2, sort_keys=True))):
         part = folder / f"{name}.part"
         part.write_text(text, encoding="utf-8")

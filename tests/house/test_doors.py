@@ -50,6 +50,7 @@ FORBIDDEN: dict[Path, tuple[str, ...]] = {
         "limbeck_server.meshing",
     ),
     SERVER / "worker.py": ("zmq", "bpy", "limbeck_server.service"),
+    SERVER / "viewer_pictures.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "assembly.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "results.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "presets.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),

@@ -72,6 +72,16 @@ def test_there_is_a_preset_for_every_name_loss_and_kind_of_prior() -> None:
     assert recipes.preset_names()[0] == "quick"
 
 
+def test_a_preset_that_is_not_made_for_the_loss_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    turbo = presets.PRESETS["quick", "sds", presets.EXACT]
+    monkeypatch.setitem(presets.PRESETS, ("turbo", "sds", presets.EXACT), turbo)
+    assert recipes.complete(Recipe(prompt=PROMPT, preset="turbo", loss="sds")).settings.steps == turbo.steps
+    with pytest.raises(LimbeckError, match=r"not made for the loss 'nfsd'.*there are: quick, standard") as caught:
+        recipes.complete(Recipe(prompt=PROMPT, preset="turbo", loss="nfsd"))
+    assert caught.value.code is ErrorCode.UNKNOWN_PRESET
+    assert caught.value.remedy.field == "recipe.preset"
+
+
 @pytest.mark.parametrize(("preset", "loss", "kind"), EVERY_PRESET)
 def test_completing_twice_changes_nothing(preset: str, loss: str, kind: str) -> None:
     rig = Rig(orbit=Orbit(), cameras=cameras("", ", back view").cameras)

@@ -27,10 +27,11 @@ from limbeck_server import recipes, worker
 from limbeck_server.distillation.trainer import StepReport, Trainer
 from limbeck_server.meshing.arrays import read_mesh_arrays
 from limbeck_server.meshing.mesh import mesh_digest
+from limbeck_server.viewer_pictures import PREVIEW_SIZE
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-ARTIFACTS = ["mesh.npz", "mesh.glb", "preview.png", "recipe.json", "metrics.json"]
+ARTIFACTS = ["mesh.npz", "mesh.glb", "preview.png", "thumbnail.npy", "recipe.json", "metrics.json"]
 ALWAYS = {
     *("density_level", "faces", "components_found", "components_dropped", "watertight", "euler_number", "volume"),
     *("mesh_digest", "start", "seconds", "steps", "prior_evaluations"),
@@ -150,7 +151,7 @@ def test_the_first_preview_shows_the_start_and_the_last_the_end(any_run: Run) ->
     steps, every = any_run.recipe.settings.steps, any_run.recipe.settings.preview_every
     assert [p.step for p in previews] == sorted({0, *range(every, steps + 1, every), steps})
     for preview in previews:
-        assert preview.image.shape == (worker.PREVIEW_SIZE, worker.PREVIEW_SIZE, 3)
+        assert preview.image.shape == (PREVIEW_SIZE, PREVIEW_SIZE, 3)
         assert preview.image.dtype == np.uint8
     assert not np.array_equal(previews[0].image, previews[-1].image)
 
@@ -166,6 +167,9 @@ def test_files_exist_whole_when_they_are_announced(any_run: Run) -> None:
     assert mesh_digest(read_mesh_arrays(artifacts / "mesh.npz")) == any_run.metrics["mesh_digest"]
     with Image.open(artifacts / "preview.png") as picture:
         assert np.array_equal(np.asarray(picture), any_run.of(PreviewReady)[-1].image)
+    # The same pixels undecoded, for lists of jobs.
+    thumbnail = np.load(artifacts / "thumbnail.npy", allow_pickle=False)
+    assert np.array_equal(thumbnail, any_run.of(PreviewReady)[-1].image)
 
 
 def test_the_recipe_beside_the_result_is_the_recipe(any_run: Run) -> None:

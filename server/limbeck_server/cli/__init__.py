@@ -7,7 +7,7 @@ import sys
 import typer
 
 from limbeck_server import __version__
-from limbeck_server.cli import doctor, generate, jobs, presets, serve
+from limbeck_server.cli import doctor, generate, jobs, keys, presets, serve
 
 app = typer.Typer(
     name="limbeck",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.command("presets")(presets.presets)
 app.command("doctor")(doctor.doctor)
 app.command("status")(jobs.status)

@@ -28,6 +28,7 @@ def serve(
     """Serve jobs until stopped (Ctrl-C). Exit code 3: the address was refused; 4: another server is there."""
     from limbeck_protocol.errors import ErrorCode, LimbeckError
 
+    from limbeck_server.cli.announcement import announce
     from limbeck_server.cli.output import say
     from limbeck_server.recipes import catalog, complete
     from limbeck_server.service.server import EXIT_BIND_REFUSED, ServeSettings, serve
@@ -39,7 +40,7 @@ def serve(
             settings,
             complete_recipe=complete,
             catalog=catalog,
-            ready=lambda record: say(f"Limbeck listens on {record.endpoint}. Ctrl-C stops it."),
+            ready=lambda record: say("\n".join(announce(record, bind))),
         )
     except LimbeckError as error:
         if error.code != ErrorCode.ACCESS_DENIED:
