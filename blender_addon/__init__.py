@@ -6,7 +6,7 @@ and the tests drive. Nothing here imports torch or the server; nothing starts be
 
 import bpy
 
-from . import api, operators, panels, preferences, properties, runtime
+from . import api, command_line, operators, panel_watch, panels, preferences, properties, runtime
 
 __all__ = ["api", "is_registered", "register", "unregister"]
 
@@ -23,10 +23,14 @@ def register() -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     properties.register()
+    panel_watch.register()
+    command_line.register()
 
 
 def unregister() -> None:
     """Take back everything that `register` and the session have left in Blender; servers and jobs go on."""
+    command_line.unregister()
+    panel_watch.unregister()
     runtime.unregister()
     properties.unregister()
     for cls in reversed(_CLASSES):

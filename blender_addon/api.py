@@ -1,38 +1,48 @@
 """Limbeck for scripts: blocking, in the `bpy` module, in `blender --background` and in Blender's own console.
 
-    from limbeck import api            # or from the extension's own package
+    from limbeck import api            # or from the installed extension: bl_ext.<repository>.limbeck
     duck = api.generate("a yellow duck", cameras=[front, left], orbit=True, location=(0, 0, 1))
 
+    job = api.submit("a yellow duck", seed=3)      # returns at once; the job is stored and safe
+    job.wait(progress=lambda progress: print(progress.step, "of", progress.steps))
+    duck = job.import_mesh()
+
 Everything raises `LimbeckError`: a sentence and a remedy. Bad input is refused before anything is sent or made.
+`docs/scripting.md` has more examples.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import bpy
-from limbeck_protocol import messages
 from limbeck_protocol.client import Client
-from limbeck_protocol.errors import ErrorCode, LimbeckError
-from limbeck_protocol.job_states import JobState
 from limbeck_protocol.recipe import Orbit, Recipe, Rig
-from limbeck_protocol.replies import error_from_reply
 
 from .camera_rig import orbit_from, orbit_from_empty, rig_of
-from .mesh_arrays import read_mesh_arrays
 from .placement import Placement
-from .preferences import check_network_allowed, server_choice
+from .recipe_comparison import compare_recipes, comparison_text
 from .recipe_form import bad_field, check_prompt, make_recipe
-from .scene_import import Origin, import_mesh
-from .server_search import ServerSearch
-from .session import MESH_NAME
+from .recipe_on_object import fresh_recipe, read_origin
+from .scripted_job import Job, OnPreview, OnProgress, connect, id_of, import_result, placed, wait
+from .submitted_jobs import remember
+from .variants import in_a_row, loss_variants, seed_variants
+
+__all__ = [
+    "Job",
+    "compare",
+    "connect",
+    "generate",
+    "generate_variants",
+    "import_job",
+    "recipe_for",
+    "recipe_of",
+    "submit",
+    "wait",
+]
 
 OrbitLike = Orbit | Mapping[str, Any] | bpy.types.Object | bool | None
-OnProgress = Callable[[messages.Progress], None]
-OnPreview = Callable[[messages.Preview], None]
-_SEARCH_INTERVAL_S = 0.1
 
 
 def generate(
@@ -50,6 +60,7 @@ def generate(
     settings: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
     on_preview: OnPreview | None = None,
+    as_asset: bool = False,
     start_server: bool = True,
     timeout_s: float = 3600.0,
 ) -> bpy.types.Object:
@@ -70,14 +81,15 @@ def generate(
         settings: fields of the protocol's `Settings`, such as `{"steps": 100}`; the preset decides the others.
         on_progress: called with the latest progress about twice a second.
         on_preview: called with each new picture, (h, w, 3) uint8 in `preview.image`, first row on top.
+        as_asset: mark the object as an asset, its last preview as thumbnail.
         start_server: start a server where none runs; it goes on afterwards.
-        timeout_s: how long to wait for the job; when it is over, the job goes on, and `import_job` fetches it later.
+        timeout_s: how long to wait for the job; when it is over, the job goes on, and `Job` takes it up again later.
 
     Raises:
         LimbeckError: bad input, no server, a failed or cancelled job, a mesh that cannot be used, or TIMEOUT. Nothing
             half-made stays in the file.
     """
-    placement = _placement(location, size)
+    placement = placed(location, size)
     recipe = recipe_for(
         prompt,
         placement=placement,
@@ -93,7 +105,7 @@ def generate(
     with connect(start_server=start_server) as client:
         job = client.submit(recipe)
         info = wait(job.job_id, client=client, on_progress=on_progress, on_preview=on_preview, timeout_s=timeout_s)
-        return _import(client, info, placement)
+        return import_result(client, info, placement, as_asset=as_asset)
 
 
 def recipe_for(
@@ -128,86 +140,120 @@ def recipe_for(
     )
 
 
-def connect(*, start_server: bool = True) -> Client:
-    """Return a client of this computer's server; use it in a `with` statement.
+def submit(
+    what: str | Recipe,
+    *,
+    job_id: str | None = None,
+    location: Sequence[float] = (0.0, 0.0, 0.0),
+    size: float = 1.0,
+    start_server: bool = True,
+    **recipe: Any,
+) -> Job:
+    """Hand in a job and return it at once, stored and safe: it goes on without this Blender.
 
     Args:
-        start_server: start one where none runs, with the Python of the add-on's preferences.
+        what: a prompt, or a whole recipe such as `recipe_for` and `recipe_of` return.
+        job_id: an id of your own, so that the same call may be repeated without harm; None makes a new one.
+        location: where the object's centre will lie; cameras are understood relative to it.
+        size: scene units of the object's largest dimension, roughly.
+        start_server: start a server where none runs.
+        **recipe: with a prompt, the other arguments of `recipe_for`: `loss`, `seed`, `cameras`, `settings`, ...
 
     Raises:
-        LimbeckError: Blender's online access is off, or there is no server and none could be started.
+        LimbeckError: bad input, the server refuses it, or there is none.
     """
-    check_network_allowed()
-    search = ServerSearch(lambda: server_choice().command, start=start_server)
-    while (client := search.step()) is None:
-        time.sleep(_SEARCH_INTERVAL_S)
-    return client
-
-
-def submit(recipe: Recipe, *, job_id: str | None = None, start_server: bool = True) -> str:
-    """Hand in a recipe and return the id of its job at once, stored and safe.
-
-    Raises:
-        LimbeckError: the server refuses it, or there is none.
-    """
+    placement = placed(location, size)
+    if isinstance(what, Recipe) and recipe:
+        label = "Change the recipe itself, or give a prompt."
+        raise bad_field("recipe", f"A whole recipe came, and {', '.join(recipe)} beside it.", label)
+    whole = what if isinstance(what, Recipe) else recipe_for(what, placement=placement, **recipe)
     with connect(start_server=start_server) as client:
-        return client.submit(recipe, job_id).job_id
+        return _submit(client, whole, placement, job_id)
 
 
-def wait(
-    job_id: str,
+def generate_variants(
+    prompt: str,
     *,
-    client: Client | None = None,
-    on_progress: OnProgress | None = None,
-    on_preview: OnPreview | None = None,
+    count: int = 4,
+    losses: Sequence[str] = (),
+    location: Sequence[float] = (0.0, 0.0, 0.0),
+    size: float = 1.0,
+    start_server: bool = True,
     timeout_s: float = 3600.0,
-) -> messages.JobInfo:
-    """Return the job once it has succeeded.
+    **recipe: Any,
+) -> list[bpy.types.Object]:
+    """Return finished objects in a row: one recipe with `count` seeds, or with each of the `losses`.
+
+    All jobs are handed in before the first is waited for.
+
+    Args:
+        prompt: what to make.
+        count: how many seeds, beginning with `seed`; not used with `losses`.
+        losses: names of losses.
+        location: centre of the first object; the others follow along +X.
+        size: scene units of an object's largest dimension, roughly.
+        start_server: start a server where none runs.
+        timeout_s: how long to wait for each job.
+        **recipe: the other arguments of `recipe_for`.
 
     Raises:
-        LimbeckError: the job failed (its own error) or was cancelled; there is no such job; TIMEOUT.
+        LimbeckError: bad input; or the first job that fails. Objects that were finished before it stay in the scene.
     """
-    if client is None:
-        with connect(start_server=False) as own:
-            return wait(job_id, client=own, on_progress=on_progress, on_preview=on_preview, timeout_s=timeout_s)
-    info = client.follow(job_id, on_progress=on_progress, on_preview=on_preview, timeout_s=timeout_s)
-    if info.state is JobState.SUCCEEDED:
-        return info
-    if info.state is JobState.CANCELLED:
-        raise LimbeckError(ErrorCode.CANCELLED, f"The job {job_id} was cancelled.")
-    if info.error is not None:
-        raise error_from_reply(info.error)
-    raise LimbeckError(ErrorCode.INTERNAL, f"The job {job_id} failed and did not say why.")
+    placement = placed(location, size)
+    whole = recipe_for(prompt, placement=placement, **recipe)
+    recipes = loss_variants(whole, losses) if losses else seed_variants(whole, count)
+    with connect(start_server=start_server) as client:
+        row = in_a_row(placement, len(recipes))
+        jobs = [_submit(client, variant, place) for variant, place in zip(recipes, row, strict=True)]
+        return [
+            import_result(client, wait(job, client=client, timeout_s=timeout_s), job.placement or placement)
+            for job in jobs
+        ]
 
 
 def import_job(
-    job_id: str, *, location: Sequence[float] = (0.0, 0.0, 0.0), size: float = 1.0, client: Client | None = None
+    job_id: str | Job,
+    *,
+    location: Sequence[float] = (0.0, 0.0, 0.0),
+    size: float = 1.0,
+    client: Client | None = None,
 ) -> bpy.types.Object:
-    """Return a new object made from a finished job, in the collection *Limbeck* of the current scene.
+    """Return a new object made from a finished job; `Job.import_mesh` with a place of your own.
 
     Raises:
         LimbeckError: there is no such job, it has not succeeded, or its mesh cannot be used.
     """
-    placement = _placement(location, size)
+    placement = placed(location, size)
     if client is None:
         with connect(start_server=False) as own:
-            return _import(own, own.job(job_id), placement)
-    return _import(client, client.job(job_id), placement)
+            return import_result(own, own.job(id_of(job_id)), placement)
+    return import_result(client, client.job(id_of(job_id)), placement)
 
 
-def _import(client: Client, info: messages.JobInfo, placement: Placement) -> bpy.types.Object:
-    if info.state is not JobState.SUCCEEDED:
-        raise LimbeckError(ErrorCode.BAD_STATE, f"The job {info.job_id} is {info.state}; it has no mesh to import.")
-    arrays = read_mesh_arrays(client.fetch_artifact(info.job_id, MESH_NAME))
-    origin = Origin(info.job_id, info.recipe, info.metrics)
-    return import_mesh(bpy.context.scene, arrays, origin, placement, push_undo=True)
+def recipe_of(thing: bpy.types.Object) -> Recipe:
+    """Return the recipe on a result, ready to be handed in again: `submit(recipe_of(duck))` is *Re-run*.
+
+    Raises:
+        LimbeckError: the object carries no recipe that can be read.
+    """
+    return fresh_recipe(read_origin(thing).recipe)
 
 
-def _placement(location: Sequence[float], size: float) -> Placement:
-    try:
-        return Placement(location=tuple(location), size=size)
-    except TypeError as error:
-        raise bad_field("location", "The location is no sequence of three numbers.", "Give x, y and z.") from error
+def compare(first: bpy.types.Object, second: bpy.types.Object) -> str:
+    """Return the fields in which the recipes on two results differ, a line each: `seed: 0 -> 1`.
+
+    Raises:
+        LimbeckError: an object carries no recipe that can be read.
+    """
+    differences = compare_recipes(read_origin(first).recipe, read_origin(second).recipe)
+    return comparison_text(first.name, second.name, differences)
+
+
+def _submit(client: Client, recipe: Recipe, placement: Placement, job_id: str | None = None) -> Job:
+    info = client.submit(recipe, job_id)
+    if hasattr(bpy.types.Scene, "limbeck"):  # a script may use the API without the add-on being switched on
+        remember(bpy.context.scene, info.job_id, recipe.prompt, placement)
+    return Job(info.job_id, placement)
 
 
 def _rig(placement: Placement, cameras: Sequence[bpy.types.Object] | None, orbit: OrbitLike) -> Rig:

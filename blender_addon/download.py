@@ -71,6 +71,18 @@ class Download:
         self._digest.update(data)
 
 
+def artifact_named(info: messages.JobInfo, name: str) -> messages.Artifact:
+    """Return the artifact of that name.
+
+    Raises:
+        LimbeckError: ARTIFACT_NOT_FOUND; the job has made none.
+    """
+    for artifact in info.artifacts:
+        if artifact.name == name:
+            return artifact
+    raise LimbeckError(ErrorCode.ARTIFACT_NOT_FOUND, f"The job has ended without the artifact {name}.")
+
+
 def _damaged(artifact: messages.Artifact, what: str) -> LimbeckError:
     remedy = Remedy(action=RemedyAction.RETRY, label="Import it again; if that does not help, run the job again.")
     return LimbeckError(ErrorCode.CANNOT_READ, f"The artifact {artifact.name} did not arrive whole: {what}.", remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from limbeck_protocol import messages
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 
@@ -22,10 +23,14 @@ class FollowedJob:
     """Title of what the worker is at, as the server words it."""
     notice: str = ""
     is_cancel_wanted: bool = False
+    picture: np.ndarray | None = None
+    """The last preview of the job's own, (h, w, 3) uint8, first row on top."""
     sequence: int = 0
     """The last event seen."""
     generation: int = 0
     """The last preview seen."""
+    view: tuple[np.ndarray, np.ndarray] | None = None
+    """The camera that is being optimised: to the object's frame (4, 4), and its lens (3,); float32."""
 
     @property
     def has_ended(self) -> bool:
@@ -42,9 +47,13 @@ class FollowedJob:
         )
 
     def take_info(self, info: messages.JobInfo) -> None:
-        """Note how the job stands."""
+        """Note how the job stands; at its end, also what became of it."""
         self.info = info
         self.progress = info.progress or self.progress
+        if info.state is JobState.SUCCEEDED and not self.wants_mesh:
+            self.notice = "Done: the mesh waits to be imported."
+        elif info.state is JobState.CANCELLED:
+            self.notice = "Cancelled."
 
     def take_events(self, events: messages.Events) -> bool:
         """Note what has happened; return whether the job changed its state, so that it should be looked at."""
@@ -59,6 +68,9 @@ class FollowedJob:
                 self.notice = str(event.data.get("text", ""))
             has_moved = has_moved or event.kind == "state"
         self.progress = events.progress.get(self.job_id, self.progress)
+        view = events.views.get(self.job_id)
+        is_view = view is not None and view.camera_to_world.shape == (4, 4) and view.lens.shape == (3,)
+        self.view = (view.camera_to_world, view.lens) if is_view else None
         return has_moved
 
     def take_preview(self, preview: messages.Preview) -> bool:
@@ -66,4 +78,5 @@ class FollowedJob:
         is_new = preview.image is not None and preview.generation > self.generation and preview.job_id == self.job_id
         if is_new:
             self.generation = preview.generation
+            self.picture = self.picture if preview.from_viewer else preview.image
         return is_new

@@ -115,6 +115,23 @@ def check_mesh_arrays(mesh: MeshArrays) -> None:
         raise _refuse("a vertex colour lies outside 0..1.")
 
 
+def has_clean_faces(mesh: MeshArrays) -> bool:
+    """Return whether no face names a vertex twice and no two faces have the same three vertices.
+
+    Such faces are harmless to look at and fatal to some of Blender's tools. The arrays must have been checked. Above
+    two million vertices the keys wrap around, which can only make a clean mesh look as if it were not.
+    """
+    first, second, third = (np.ascontiguousarray(mesh.faces[:, corner]) for corner in range(3))
+    low, high = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
+    middle = first ^ second ^ third ^ low ^ high  # what is left of three when two of them are taken out
+    if ((middle == low) | (middle == high)).any():
+        return False
+    count = np.int64(len(mesh.vertices))
+    keys = (low * count + middle) * count + high
+    keys.sort()
+    return not (keys[1:] == keys[:-1]).any()
+
+
 def _check_shape(name: str, value: np.ndarray, expected: tuple[int | None, ...]) -> None:
     fits = value.ndim == len(expected) and all(
         want is None or have == want for have, want in zip(value.shape, expected, strict=True)

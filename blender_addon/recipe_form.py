@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 from limbeck_protocol.recipe import (
     MAX_PROMPT_CHARACTERS,
@@ -79,6 +80,36 @@ def check_prompt(prompt: str) -> None:
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         sentence = f"The prompt has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are taken."
         raise bad_field("prompt", sentence, "Shorten the prompt.")
+
+
+def as_written(value: float) -> float:
+    """Return a value of Blender's (single precision) as the number that was typed: 0.1, not 0.10000000149."""
+    return float(f"{value:.7g}")
+
+
+def settings_ranges() -> dict[str, tuple[float, float]]:
+    """Return (lowest, highest) of each numeric setting, as the protocol's types say; of a schedule, its values'."""
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        number = _number_in(msgspec.inspect.type_info(field.type))
+        if number is not None:
+            lowest = next(bound for bound in (number.ge, number.gt, 0) if bound is not None)
+            found[field.name] = (lowest, number.le)
+    return found
+
+
+def _number_in(info: Any) -> msgspec.inspect.IntType | msgspec.inspect.FloatType | None:
+    """Return the number with a range that a type holds; of a pair, the second: a schedule's value, not its share."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        inside = list(info.types)
+    elif isinstance(info, msgspec.inspect.ListType):
+        inside = [info.item_type]
+    elif isinstance(info, msgspec.inspect.TupleType):
+        inside = [info.item_types[-1]]
+    else:
+        is_number = isinstance(info, (msgspec.inspect.IntType, msgspec.inspect.FloatType))
+        return info if is_number and info.le is not None else None
+    return next((number for number in map(_number_in, inside) if number is not None), None)
 
 
 def _settings_from(values: Mapping[str, Any]) -> Settings:

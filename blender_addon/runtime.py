@@ -6,32 +6,57 @@ Blender's that undo or opening a file could take away: scenes are looked up by t
 
 from __future__ import annotations
 
+import shlex
 import time
 
 import bpy
 from limbeck_protocol import messages
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 
+from . import frusta_overlay, job_list
+from .live_preview import LivePreview
 from .mesh_arrays import MeshArrays
 from .panel_form import placement_from
-from .placement import Placement
-from .preferences import server_choice
+from .preferences import change, check_network_allowed, network_allowed, server_choice
 from .preview_image import PreviewImage
-from .scene_import import Origin, import_mesh
+from .recipe_on_object import Origin
+from .scene_import import import_mesh
+from .server_tools import ServerTools
 from .session import Session
+from .submitted_jobs import destination, forget_copies
+from .submitted_jobs import remember as remember
+from .wanted_results import WantedResults
 
-REMEMBERED_JOBS = 100
-_drawn_changes = 0
+_drawn_changes = (0, 0)
 _session: Session | None = None
+_tools: ServerTools | None = None
 preview = PreviewImage()
+live = LivePreview(preview)
+wanted = WantedResults()
 
 
 def session() -> Session:
     """Return the session; made at first use, closed by `unregister`."""
     global _session
     if _session is None:
-        _session = Session(lambda: server_choice().command, _show_preview, deliver)
+        _session = Session(server_choice, check_network_allowed, live.take, deliver)
+        _session.viewer = live.viewer
     return _session
+
+
+def tools() -> ServerTools:
+    """Return what searches and examines the server's program; made at first use, ended by `unregister`."""
+    global _tools
+    if _tools is None:
+        _tools = ServerTools(_keep_found_program)
+    return _tools
+
+
+def leave_server() -> None:
+    """Forget the server that was talked to; its jobs go on."""
+    if _session is not None:
+        _session.leave()
+        _redraw_panels()
 
 
 def pump() -> float | None:
@@ -40,11 +65,16 @@ def pump() -> float | None:
     A timer calls it where there is a window. Without one, timers never fire: call it in a loop, or use `wait`.
     """
     global _drawn_changes
-    interval = session().pump()
-    if session().changes != _drawn_changes:
-        _drawn_changes = session().changes
+    if session().has_client and not network_allowed():
+        session().close()  # online access was switched off: not one byte more, and the job is taken up again later
+    intervals = [session().pump(), tools().step(), job_list.after_pump(session()), wanted.step(session())]
+    live.step(session())
+    frusta_overlay.follow(session().followed)
+    changes = (session().changes, tools().changes)
+    if changes != _drawn_changes:
+        _drawn_changes = changes
         _redraw_panels()
-    return interval
+    return min((interval for interval in intervals if interval is not None), default=None)
 
 
 def wake() -> None:
@@ -68,39 +98,29 @@ def wait(timeout_s: float) -> None:
         raise session().error
 
 
-def remember(scene: bpy.types.Scene, job_id: str, prompt: str, placement: Placement) -> None:
-    """Write into the file that this scene asked for a job, and where its result belongs."""
-    jobs = scene.limbeck.jobs
-    entry = jobs.add()
-    entry.name = entry.job_id = job_id
-    entry.prompt = prompt
-    entry.location, entry.rotation, entry.size = placement.location, placement.rotation, placement.size
-    while len(jobs) > REMEMBERED_JOBS:
-        jobs.remove(0)
-
-
 def deliver(info: messages.JobInfo, arrays: MeshArrays) -> None:
     """Import a finished mesh: where the scene that asked for it wanted it, else as the panel says now.
 
     Raises:
         LimbeckError: the placement or the mesh cannot be used; the file is as it was before.
     """
-    scene, placement = _destination(info.job_id)
-    origin = Origin(info.job_id, info.recipe, info.metrics)
-    import_mesh(scene, arrays, origin, placement, push_undo=True)
+    found = destination(info.job_id)
+    scene, placement = found or (bpy.context.scene, placement_from(bpy.context.scene))
+    wanted.settle(info.job_id)  # before the undo step, which would bring the wish back
+    followed = session().followed
+    import_mesh(
+        scene,
+        arrays,
+        Origin(info.job_id, info.recipe, info.metrics),
+        placement,
+        picture=followed.picture if followed is not None and followed.job_id == info.job_id else None,
+        as_asset=scene.limbeck.mark_as_asset,
+        push_undo=True,
+    )
 
 
-def _destination(job_id: str) -> tuple[bpy.types.Scene, Placement]:
-    for scene in bpy.data.scenes:
-        entry = scene.limbeck.jobs.get(job_id)
-        if entry is not None:
-            return scene, Placement(tuple(entry.location), tuple(entry.rotation), entry.size)
-    return bpy.context.scene, placement_from(bpy.context.scene)
-
-
-def _show_preview(message: messages.Preview) -> None:
-    if message.image is not None:
-        preview.show(message.image)
+def _keep_found_program(command: tuple[str, ...]) -> None:
+    change(python_command=shlex.join(command), server_mode="LOCAL")
 
 
 def _redraw_panels() -> None:
@@ -114,10 +134,15 @@ def _redraw_panels() -> None:
 
 def unregister() -> None:
     """Stop the timer, close the connection, remove the icon. The server and its jobs go on."""
-    global _session
+    global _session, _tools, wanted
     if bpy.app.timers.is_registered(pump):
         bpy.app.timers.unregister(pump)
+    if _tools is not None:
+        _tools.stop()
+        _tools = None
     if _session is not None:
         _session.close()
         _session = None
-    preview.clear()
+    live.clear()
+    wanted = WantedResults()
+    forget_copies()

@@ -6,21 +6,20 @@ identity is kept in custom properties, never in names. Main thread only; works w
 
 from __future__ import annotations
 
-import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import bpy
 import numpy as np
-from limbeck_protocol.recipe import Recipe, recipe_to_json
 from mathutils import Matrix
 
-from .mesh_arrays import MeshArrays, check_mesh_arrays
+from .mesh_arrays import MeshArrays, check_mesh_arrays, has_clean_faces
 from .placement import Placement
-from .preview_image import rgba_rows_from_bottom
+from .png import png_bytes
+from .recipe_on_object import Origin, write_origin
+from .result_asset import mark_as_asset, set_thumbnail
 
 COLLECTION_NAME = "Limbeck"
 COLLECTION_TAG = "limbeck_results"
@@ -30,26 +29,26 @@ LIMIT_NAME_BYTES = 56
 """Blender 4.5 keeps 63 bytes of a name; the rest is room for its own `.001`."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a mesh comes from; all of it is written on the object."""
-
-    job_id: str
-    recipe: Recipe
-    metrics: Mapping[str, Any]
-
-
 def import_mesh(
-    scene: bpy.types.Scene, arrays: MeshArrays, origin: Origin, placement: Placement, *, push_undo: bool = False
+    scene: bpy.types.Scene,
+    arrays: MeshArrays,
+    origin: Origin,
+    placement: Placement,
+    *,
+    picture: np.ndarray | None = None,
+    as_asset: bool = False,
+    push_undo: bool = False,
 ) -> bpy.types.Object:
     """Return a new object in the collection *Limbeck* of `scene`, selected and active where the mode allows it.
 
     Args:
         scene: the scene that receives it.
         arrays: the mesh in the object's frame; one object unit becomes `placement.size` scene units.
-        origin: written to the custom properties `limbeck_job`, `limbeck_recipe` and `limbeck_metrics` (JSON).
+        origin: written on the object, see `recipe_on_object`.
         placement: where the object's centre lies, how it is turned, how large one object unit is. The size goes into
             the mesh, so the object's own scale is 1.
+        picture: the job's last preview, (h, w, 3) uint8, sRGB, first row on top: becomes the object's thumbnail.
+        as_asset: mark the object as an asset.
         push_undo: make an undo step; wanted from timers, not from operators, which push their own.
 
     Raises:
@@ -60,17 +59,18 @@ def import_mesh(
     with _removed_on_failure() as made:
         mesh = made(bpy.data.meshes, bpy.data.meshes.new(name))
         _fill_mesh(mesh, arrays, placement.size)
-        height, width = arrays.texture.shape[:2]
-        image = made(bpy.data.images, bpy.data.images.new(name, width, height, alpha=False))
+        image = made(bpy.data.images, bpy.data.images.new(name, 1, 1, alpha=False))
         _fill_image(image, arrays.texture)
         material = made(bpy.data.materials, bpy.data.materials.new(name))
         _build_material(material, image)
         mesh.materials.append(material)
         result = made(bpy.data.objects, bpy.data.objects.new(name, mesh))
         result.matrix_world = placement.rotated(Matrix.Identity(4))
-        result["limbeck_job"] = origin.job_id
-        result["limbeck_recipe"] = recipe_to_json(origin.recipe)
-        result["limbeck_metrics"] = json.dumps(dict(origin.metrics), sort_keys=True)
+        write_origin(result, origin, placement.size)
+        if picture is not None:
+            set_thumbnail(result, picture)
+        if as_asset:
+            mark_as_asset(result)
         result_collection(scene).objects.link(result)
     _select(scene, result)
     if push_undo:
@@ -139,8 +139,9 @@ def _fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, size: float) -> None:
     mesh.attributes.active_color_name = COLOUR_NAME
     mesh.attributes.render_color_index = mesh.attributes.active_color_index
     mesh.update(calc_edges=True)
-    # Faces that name a vertex twice, or twins of a face: harmless to look at, fatal to some of Blender's tools.
-    mesh.validate()
+    if not has_clean_faces(arrays):
+        # Blender takes such faces out. It looks at everything else once more too, which is most of the import's time.
+        mesh.validate()
     mesh.shade_smooth()
 
 
@@ -154,17 +155,15 @@ def linear_from_srgb(colours: np.ndarray) -> np.ndarray:
 
 
 def _fill_image(image: bpy.types.Image, texture: np.ndarray) -> None:
-    """Write the pixels and pack them into the file; Blender's first row is the lowest, ours the highest."""
-    image.pixels.foreach_set(rgba_rows_from_bottom(texture))
-    image.update()
-    image.pack()
+    """Pack the texture into the file as a PNG; Blender decodes it when somebody looks."""
+    content = png_bytes(texture)
+    image.pack(data=content, data_len=len(content))
+    image.source = "FILE"
 
 
 def _build_material(material: bpy.types.Material, image: bpy.types.Image) -> None:
-    if (
-        material.node_tree is None
-    ):  # before Blender 5.0 nodes are switched on by hand; since then the switch is deprecated
-        material.use_nodes = True
+    if material.node_tree is None:
+        material.use_nodes = True  # by hand before Blender 5.0; the switch is deprecated since
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
     output = nodes.new("ShaderNodeOutputMaterial")

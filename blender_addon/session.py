@@ -3,111 +3,88 @@
 Rules of this file: it never waits, has no thread, and knows nothing of Blender. What it learns lies in plain attributes
 that the panel draws; what it must hand over (a picture, a finished mesh) goes to the two functions it was given.
 `pump()` returns when it wants to be called next, None when nothing is awaited: a timer in the add-on, a loop in tests.
+No job is lost: one that was handed in and has not ended is taken up again by the next `connect()`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 from limbeck_protocol import messages
 from limbeck_protocol.artifact_fetch import OUTAGE_CODES
-from limbeck_protocol.client import Client, ConnectionState, Ticket, new_job_id
+from limbeck_protocol.client import Client, new_job_id
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 from limbeck_protocol.recipe import Recipe
 from limbeck_protocol.replies import error_from_reply
 
-from .download import Download
+from .download import Download, artifact_named
 from .followed_job import FollowedJob
 from .mesh_arrays import MeshArrays, read_mesh_arrays
-from .server_process import ServerProcess
-from .server_search import ServerSearch
+from .server_search import ServerChoice, ServerSearch
+from .session_facts import SessionFacts
+from .session_job import JobWatch, Viewer
+from .session_questions import ErrorHandler, Handler, Questions
 from .session_state import BUSY_STATES, SessionState
 
 MESH_NAME = "mesh.npz"
 BUDGET_S = 0.004
 """How long one `pump()` may deal with answers; the import of a mesh is one piece and takes as long as it takes."""
 BUSY_INTERVAL_S = 0.05
-SEARCH_INTERVAL_S = 0.2
+SEARCH_INTERVAL_S = 0.1
 OUTAGE_S = 60.0
-_EVENTS_HOLD_MS, _PREVIEW_HOLD_MS = 500, 5000
-_LOOK_AT_JOB_S = 2.0
+LISTED_JOBS = 20
+_UNREACHABLE = OUTAGE_CODES | {ErrorCode.ACCESS_DENIED, ErrorCode.PROTOCOL_UNSUPPORTED, ErrorCode.UNAUTHENTICATED}
 
 
-_Handler = Callable[[messages.Reply], None]
-
-
-class Session:
+class Session(SessionFacts):
     """One client, one job followed.
 
     Args:
-        command: returns the Python command that starts a server; called only when one must be started.
+        choice: returns which server to talk to; asked at each `connect()`.
+        permit: raises a `LimbeckError` if the network may not be used to reach an endpoint.
         on_preview: given each new picture.
         on_mesh: given a finished job and its mesh; a `LimbeckError` of its becomes the session's error.
     """
 
     def __init__(
         self,
-        command: Callable[[], Sequence[str]],
+        choice: Callable[[], ServerChoice],
+        permit: Callable[[str], None],
         on_preview: Callable[[messages.Preview], None],
         on_mesh: Callable[[messages.JobInfo, MeshArrays], None],
     ) -> None:
-        self.state = SessionState.DISCONNECTED
-        self.error: LimbeckError | None = None
-        self.followed: FollowedJob | None = None
-        self.catalog: messages.Catalog | None = None
-        self.jobs: list[messages.JobInfo] = []
-        """The newest jobs of the server, newest first."""
-        self.changes = 0
-        """Rises with everything that a panel would draw differently."""
-        self._command, self._on_preview, self._on_mesh = command, on_preview, on_mesh
-        self._client: Client | None = None
-        self._server: ServerProcess | None = None
-        self._search: ServerSearch | None = None
-        self._first_request: messages.Submit | messages.GetJob | None = None
-        """What is said about the job as soon as there is a server."""
-        self._waiting: dict[str, tuple[Ticket, _Handler]] = {}
-        """What was asked and not answered yet, one request of each purpose."""
-        self._download: Download | None = None
+        super().__init__()
+        self.viewer: Viewer = lambda: None
+        """Says from where somebody looks at the object while it grows; see `JobWatch`."""
+        self._choice, self._permit, self._on_preview, self._on_mesh = choice, permit, on_preview, on_mesh
+        self._watch: JobWatch | None = None
+        self._questions = Questions()
         self._resume: frozenset[str] = frozenset()
-        self._looked = self._heard = 0.0
-
-    # --- what the panel asks ---
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a job is on its way; a second one has to wait."""
-        return self.state in BUSY_STATES or self._first_request is not None
-
-    @property
-    def is_reconnecting(self) -> bool:
-        """Whether a job is followed and the server has gone away for the moment."""
-        return self.is_busy and self._client is not None and self._client.state is ConnectionState.LOST
-
-    @property
-    def fetched_share(self) -> float:
-        """How much of the mesh is here, 0..1; 0 when none is being fetched."""
-        return self._download.share if self._download else 0.0
-
-    @property
-    def has_own_server(self) -> bool:
-        """Whether a server runs that this session started."""
-        return self._server is not None and self._server.process.poll() is None
+        self._is_quiet = False
 
     # --- what operators call ---
 
-    def connect(self, *, start: bool, resume: Collection[str] = ()) -> None:
-        """Look for a server; `start` one where none runs. Then learn what it offers and which jobs it has.
+    def connect(self, *, start: bool, resume: Collection[str] = (), quiet: bool = False) -> None:
+        """Find the server, or start one on this computer; learn what it offers, and take up what was interrupted.
 
-        If one of the jobs to `resume` still runs there, and no other is followed, it is taken up again.
+        Args:
+            start: whether to start a server where none runs.
+            resume: if one of these jobs still runs there, and no other is followed, it is followed.
+            quiet: that there is no server is no error then.
         """
         self.error = None
-        self._resume = frozenset(resume)
-        if self._client is None:
-            self._search = ServerSearch(self._command, start=start)
+        self._resume, self._is_quiet = frozenset(resume), quiet
+        if self._client is None and self._search is None:
+            choice = self._choice()
+            self._search = ServerSearch(lambda: choice.command, start=start, remote=choice.remote, permit=self._permit)
             self._become(SessionState.CONNECTING)
-        else:
+        elif self.is_reconnecting:
+            if start:
+                self._server.revive(self._choice())
+            self._questions.last_answer = time.monotonic()  # the patience begins anew
+        elif self._client is not None:
             self._greet()
 
     def submit(self, recipe: Recipe, *, fetch: bool = True) -> str:
@@ -133,8 +110,8 @@ class Session:
         if self.followed is None or not self.is_busy:
             return
         self.changes += 1
-        if self._first_request is not None:
-            self._first_request = None
+        if self._is_waiting_to_say:
+            self._unsent, self._is_waiting_to_say = None, False
             self.followed.notice = "Cancelled."
         elif self._download is not None:
             self._stop_download()
@@ -143,29 +120,47 @@ class Session:
         else:
             self.followed.is_cancel_wanted = True
 
+    def dismiss_error(self) -> None:
+        """Take the error away; nothing else changes."""
+        self.error = None
+        self.changes += 1
+
     def stop_server(self) -> None:
-        """End the server that this session started; its stored jobs stay."""
+        """End the server on this computer that we have started or are connected to; its stored jobs stay.
+
+        Raises:
+            LimbeckError: the server's record is damaged.
+        """
+        is_stopping = self._server.stop(self._client)
         self.close()
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        self.error = None
+        if is_stopping:
+            self._become(SessionState.STOPPING_SERVER)
 
     def close(self) -> None:
-        """Close the connection. Jobs go on, and so does the server."""
+        """Close the connection. Jobs go on, and so does the server; `connect()` takes the job up again."""
         self._stop_download()
-        self._waiting.clear()
-        self._first_request = self._search = None
+        self._questions.forget(None)
+        self._is_waiting_to_say = False
+        if self._search is not None:
+            self._search.stop()
+        self._search = None
         if self._client is not None:
             self._client.close()
             self._client = None
         self._become(SessionState.DISCONNECTED)
 
+    def leave(self) -> None:
+        """Close the connection and forget what was learnt through it: another server is chosen."""
+        self.close()
+        self.error = self.catalog = self.followed = self._unsent = None
+        self.jobs = []
+
     def _begin(self, job: FollowedJob, request: messages.Submit | messages.GetJob, *, start: bool) -> None:
         if self.is_busy:
             remedy = remedy_for(ErrorCode.BAD_STATE, label="Wait for it, or cancel it first.")
             raise LimbeckError(ErrorCode.BAD_STATE, "A job is on its way already.", remedy)
-        self.followed, self._first_request = job, request
-        self._looked, self._heard = 0.0, time.monotonic()
+        self.followed, self._unsent, self._is_waiting_to_say = job, request, True
         self.connect(start=start)
 
     # --- the work ---
@@ -173,77 +168,67 @@ class Session:
     def pump(self) -> float | None:
         """Do what can be done without waiting; return the seconds until the next call, None when nothing is awaited."""
         try:
-            if self._client is not None:
+            if self._server.is_stopping:
+                if self._server.has_stopped():
+                    self._become(SessionState.CONNECTING if self._search else SessionState.DISCONNECTED)
+            elif self._client is not None:
                 self._drain(self._client)
             elif self._search is not None:
                 self._find_server(self._search)
         except LimbeckError as error:
             self._fail(error)
-        if self._search is not None:
+        if self._search is not None or self._server.is_stopping:
             return SEARCH_INTERVAL_S
-        return BUSY_INTERVAL_S if self._waiting or self.is_busy else None
+        return BUSY_INTERVAL_S if self._questions or self.is_busy else None
 
     def _find_server(self, search: ServerSearch) -> None:
         try:
             self._client = search.step()
         finally:
-            self._server = search.server or self._server
-        if self._client is None:
+            self._server.process = search.server or self._server.process
+        if self._client is not None:
+            self._search = None
+            self._become(SessionState.CONNECTING)
+            self._greet()
+        elif search.is_starting:
             self._become(SessionState.STARTING_SERVER)
-            return
-        self._search = None
-        self._become(SessionState.CONNECTING)
-        self._greet()
 
     def _greet(self) -> None:
         """Ask what the server offers, and say what waited for it."""
-        self._ask("catalog", messages.GetCatalog(), self._on_catalog)
-        self._ask("jobs", messages.ListJobs(limit=20), self._on_jobs)
-        if self._first_request is not None:
-            request, self._first_request = self._first_request, None
+        self._questions.last_answer = time.monotonic()
+        self.ask("catalog", messages.GetCatalog(), self._on_catalog)
+        self.ask("jobs", messages.ListJobs(limit=LISTED_JOBS), self._on_jobs)
+        if self.followed is not None and self._unsent is not None and self.state not in BUSY_STATES:
+            self._is_waiting_to_say = False
+            self._watch = self._watch_over(self.followed)
             self._become(SessionState.SUBMITTING)
-            self._ask("job", request, self._on_job)
+            self._watch.say(self._unsent)
+
+    def _watch_over(self, job: FollowedJob) -> JobWatch:
+        sinks = (self._on_info, self._on_preview, self._count_change)
+        return JobWatch(job, self.ask, self._drop, lambda: self.viewer(), *sinks)
 
     def _drain(self, client: Client) -> None:
-        deadline = time.monotonic() + BUDGET_S
         client.poll()
-        for purpose, (ticket, handler) in list(self._waiting.items()):
-            # An answer before this one may have ended the wait for it, or asked the same anew.
-            if not ticket.done or self._waiting.get(purpose) != (ticket, handler):
-                continue
-            del self._waiting[purpose]
-            try:
-                reply = ticket.result()
-            except LimbeckError as error:
-                self._bear(error)
-                continue
-            self._heard = time.monotonic()
-            handler(reply)
-            if time.monotonic() > deadline:
-                return
+        self._questions.hand_over(BUDGET_S, self._bear)
         if self._download is not None:
             self._advance_download(self._download)
-        elif self.state is SessionState.FOLLOWING and self.followed is not None:
-            self._ask_on(self.followed)
+        elif self.state is SessionState.FOLLOWING and self._watch is not None:
+            self._watch.ask_on()
 
-    def _ask(self, purpose: str, message: messages.Request, handler: _Handler) -> None:
-        if self._client is not None and purpose not in self._waiting:
-            self._waiting[purpose] = (self._client.request(message), handler)
+    def ask(
+        self, purpose: str, message: messages.Request, handler: Handler, on_error: ErrorHandler | None = None
+    ) -> None:
+        """Ask the server and hand its reply to `handler` in a later `pump()`; one question of a purpose at a time.
 
-    def _ask_on(self, job: FollowedJob) -> None:
-        """Keep one held request for events and one for previews; look at the job itself now and then."""
-        events = messages.GetEvents(after_sequence=job.sequence, job_id=job.job_id, wait_ms=_EVENTS_HOLD_MS)
-        self._ask("events", events, self._on_events)
-        self._ask_for_preview(job, _PREVIEW_HOLD_MS)
-        if job.must_ask_for_cancel:
-            self._ask("cancel", messages.CancelJob(job_id=job.job_id), self._on_job)
-        if time.monotonic() - self._looked > _LOOK_AT_JOB_S:
-            self._looked = time.monotonic()
-            self._ask("job", messages.GetJob(job_id=job.job_id), self._on_job)
+        Without an `on_error` of its own, a question that fails is the session's error, and ends what is under way.
+        """
+        if self._client is not None:
+            self._questions.ask(self._client, purpose, message, handler, on_error)
 
-    def _ask_for_preview(self, job: FollowedJob, hold_ms: int) -> None:
-        message = messages.GetPreview(job_id=job.job_id, after_generation=job.generation, wait_ms=hold_ms)
-        self._ask("preview", message, self._on_picture)
+    def _drop(self, purpose: str) -> None:
+        if self._client is not None:
+            self._questions.drop(self._client, purpose)
 
     # --- answers ---
 
@@ -262,54 +247,33 @@ class Session:
             if running and not self.is_busy:
                 self.follow(running[0].job_id, fetch=True)
 
-    def _on_events(self, reply: messages.Reply) -> None:
-        if isinstance(reply, messages.Events) and self.followed is not None:
-            if self.followed.take_events(reply):
-                self._looked = 0.0  # look at the job with the next round
-            self.changes += 1
-
-    def _on_picture(self, reply: messages.Reply) -> None:
-        if isinstance(reply, messages.Preview) and self.followed is not None and self.followed.take_preview(reply):
-            self._on_preview(reply)
-            self.changes += 1
-
-    def _on_job(self, reply: messages.Reply) -> None:
-        job = self.followed
-        if not isinstance(reply, messages.JobInfo) or job is None or reply.job_id != job.job_id:
-            return
-        job.take_info(reply)
-        self.changes += 1
+    def _on_info(self, job: FollowedJob, info: messages.JobInfo) -> None:
+        self._unsent = messages.GetJob(job_id=job.job_id)  # the server has it: from now on it is only looked for
         if not job.has_ended:
             self._become(SessionState.FOLLOWING)
         elif self.state in {SessionState.SUBMITTING, SessionState.FOLLOWING}:
-            self._finish(job, reply)
+            self._finish(job, info)
 
     def _finish(self, job: FollowedJob, info: messages.JobInfo) -> None:
-        self._abandon_all()
+        self._unsent = None
+        self._questions.forget(self._client)
         self._become(SessionState.READY)
-        self._ask_for_preview(job, 0)
-        self._ask("jobs", messages.ListJobs(limit=20), self._on_jobs)
-        if info.state is JobState.SUCCEEDED and job.wants_mesh:
-            self._begin_download(info)
-        elif info.state is JobState.SUCCEEDED:
-            job.notice = "Done: the mesh waits to be imported."
-        elif info.state is JobState.CANCELLED:
-            job.notice = "Cancelled."
+        if self._watch is not None:
+            self._watch.ask_for_preview(0)
+        self.ask("jobs", messages.ListJobs(limit=LISTED_JOBS), self._on_jobs)
+        if info.state is JobState.SUCCEEDED and job.wants_mesh and self._client is not None:
+            self._download = Download(self._client, info.job_id, artifact_named(info, MESH_NAME))
+            self._unsent = messages.GetJob(job_id=info.job_id)  # until its mesh is here
+            self._become(SessionState.FETCHING)
         elif info.error is not None:
             self.error = error_from_reply(info.error)
-
-    def _begin_download(self, info: messages.JobInfo) -> None:
-        artifact = next((artifact for artifact in info.artifacts if artifact.name == MESH_NAME), None)
-        if artifact is None or self._client is None:
-            raise LimbeckError(ErrorCode.ARTIFACT_NOT_FOUND, f"The job has ended without the artifact {MESH_NAME}.")
-        self._download = Download(self._client, info.job_id, artifact)
-        self._become(SessionState.FETCHING)
 
     def _advance_download(self, download: Download) -> None:
         content = download.advance()
         self.changes += 1
         if content is not None and self.followed is not None and self.followed.info is not None:
             self._stop_download()
+            self._unsent = None
             self._become(SessionState.READY)
             self._on_mesh(self.followed.info, read_mesh_arrays(content))
 
@@ -317,27 +281,24 @@ class Session:
 
     def _bear(self, error: LimbeckError) -> None:
         """Bear with a server that is away for a while when a job is followed; whatever else fails is raised."""
-        is_outage = error.code in OUTAGE_CODES and time.monotonic() - self._heard < OUTAGE_S
+        if self.is_reconnecting and (failure := self._server.take_failure_of_revival()) is not None:
+            raise failure
+        is_outage = error.code in OUTAGE_CODES and time.monotonic() - self._questions.last_answer < OUTAGE_S
         if not (is_outage and self.state is SessionState.FOLLOWING):
             raise error
 
     def _fail(self, error: LimbeckError) -> None:
         """Show the error; a server that cannot be reached is let go, so that the next try looks for it anew."""
-        self.error = error
+        self.error = None if self._is_quiet and error.code is ErrorCode.NO_SERVER else error
+        self._is_quiet = False
         self.changes += 1
-        if error.code in OUTAGE_CODES | {ErrorCode.ACCESS_DENIED, ErrorCode.PROTOCOL_UNSUPPORTED}:
+        if error.code in _UNREACHABLE or self._client is None:
             self.close()
             return
-        self._abandon_all()
+        self._unsent = None
+        self._questions.forget(self._client)
         self._stop_download()
-        self._first_request = self._search = None
-        self._become(SessionState.READY if self._client else SessionState.DISCONNECTED)
-
-    def _abandon_all(self) -> None:
-        for ticket, _ in self._waiting.values():
-            if self._client is not None:
-                self._client.abandon(ticket)
-        self._waiting.clear()
+        self._become(SessionState.READY)
 
     def _stop_download(self) -> None:
         if self._download is not None:
@@ -345,6 +306,8 @@ class Session:
             self._download = None
 
     def _become(self, state: SessionState) -> None:
-        if state is not self.state:
-            self.state = state
-            self.changes += 1
+        self.changes += state is not self.state
+        self.state = state
+
+    def _count_change(self) -> None:
+        self.changes += 1

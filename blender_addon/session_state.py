@@ -1,4 +1,4 @@
-"""What the session may be doing. The panel has a sentence and a button for each."""
+"""What the session may be doing. `panel_state.py` has a sentence and a button for each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ class SessionState(StrEnum):
 
     DISCONNECTED = "disconnected"
     STARTING_SERVER = "starting server"
+    STOPPING_SERVER = "stopping server"
     CONNECTING = "connecting"
     READY = "ready"
     SUBMITTING = "submitting"

@@ -1,4 +1,4 @@
-"""What the session is doing, in the panel's words. Plain functions on plain data, no Blender."""
+"""What a job is at, in the panel's words. Plain functions on plain data, no Blender."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from limbeck_protocol.job_states import JobState
 from .session import Session
 from .session_state import SessionState
 
-_SENTENCES = {
-    SessionState.DISCONNECTED: "No server connected",
-    SessionState.STARTING_SERVER: "Starting the server...",
-    SessionState.CONNECTING: "Connecting to the server...",
-    SessionState.READY: "Ready",
-    SessionState.SUBMITTING: "Handing in the recipe...",
-    SessionState.FOLLOWING: "Working...",
-    SessionState.FETCHING: "Fetching the mesh...",
-}
+_FETCHING = "Fetching the mesh..."
 _JOB_SENTENCES = {
     JobState.QUEUED: "Waiting in the queue...",
     JobState.STARTING: "Starting the worker...",
@@ -43,27 +35,29 @@ JOB_ICONS = {
 }
 
 
-def status_sentence(session: Session) -> str:
-    """Return one sentence on how things stand."""
+def busy_sentence(session: Session) -> str:
+    """Return what the job that is on its way is at, as one sentence; empty when none is."""
     job = session.followed
-    if session.is_reconnecting:
-        return "The server is away; the job is safe, reconnecting..."
-    if session.state is SessionState.FOLLOWING and job is not None and job.info is not None:
-        if job.is_cancel_wanted:
-            return "Cancelling..."
-        return job.phase or _JOB_SENTENCES.get(job.info.state, _SENTENCES[session.state])
-    return _SENTENCES[session.state]
+    if session.state is SessionState.FETCHING:
+        return _FETCHING
+    if job is None or not session.is_busy:
+        return ""
+    if job.is_cancel_wanted:
+        return _JOB_SENTENCES[JobState.CANCELLING]
+    if session.state is not SessionState.FOLLOWING or job.info is None:
+        return "Handing in the recipe..."
+    return job.phase or _JOB_SENTENCES.get(job.info.state, "Working...")
 
 
 def progress_bar(session: Session) -> tuple[float, str] | None:
     """Return the share done (0..1) and the text on the bar, or None when nothing is on its way."""
     if session.state is SessionState.FETCHING:
-        return session.fetched_share, _SENTENCES[SessionState.FETCHING]
+        return session.fetched_share, _FETCHING
     job = session.followed
     if not session.is_busy or job is None:
         return None
     if job.progress is None or session.is_reconnecting or job.is_cancel_wanted:
-        return 0.0, status_sentence(session)
+        return 0.0, "Reconnecting..." if session.is_reconnecting else busy_sentence(session)
     return share_done(job.progress), progress_text(job.progress)
 
 

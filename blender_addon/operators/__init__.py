@@ -1,5 +1,16 @@
 """The panel's buttons. Each does one thing, works from scripts too, and reports an error with its remedy."""
 
-from . import job, preview, results, rig, server
+from . import guidance, job, jobs, preview, remedies, results, rig, server, server_setup, variants
 
-classes = (*job.classes, *server.classes, *rig.classes, *results.classes, *preview.classes)
+classes = (
+    *job.classes,
+    *jobs.classes,
+    *guidance.classes,
+    *server.classes,
+    *server_setup.classes,
+    *remedies.classes,
+    *rig.classes,
+    *results.classes,
+    *variants.classes,
+    *preview.classes,
+)

@@ -6,10 +6,11 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 from .. import runtime
 from ..panel_form import missing_field, placement_from, recipe_from
 from ..preferences import check_network_allowed
-from .common import failed, finish, is_online
+from .common import blocking_property, failed, finish, is_online, timeout_property, unless
+from .keywords import RecipeKeywords, given_fields, is_in_sidebar
 
 
-class LIMBECK_OT_generate(bpy.types.Operator):
+class LIMBECK_OT_generate(RecipeKeywords, bpy.types.Operator):
     """Hand the recipe to the server, starting one where none runs, and follow the job."""
 
     bl_idname = "limbeck.generate"
@@ -17,29 +18,26 @@ class LIMBECK_OT_generate(bpy.types.Operator):
     bl_description = "Hand the recipe to the server, starting one where none runs, and follow the job"
     bl_options = {"REGISTER"}
 
-    blocking: bpy.props.BoolProperty(
-        name="Blocking",
-        description="Return when the mesh is in the scene; for scripts",
-        options={"SKIP_SAVE", "HIDDEN"},
-    )
-    timeout_s: bpy.props.FloatProperty(name="Timeout", default=3600.0, min=0.0, options={"SKIP_SAVE", "HIDDEN"})
+    blocking: blocking_property()
+    timeout_s: timeout_property()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """A prompt, a rig, no job on its way, and permission to talk to a server."""
+        """No job on its way, and permission to talk to a server; for the panel's button also a prompt and a rig."""
         if not is_online(cls):
             return False
-        reason = "A job is on its way already" if runtime.session().is_busy else missing_field(context.scene)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+        session = runtime.session()
+        if session.is_busy:
+            return unless(cls, "A job is on its way already")
+        return unless(cls, missing_field(context.scene, session.catalog) if is_in_sidebar(context) else "")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit."""
         scene = context.scene
         try:
             check_network_allowed()
-            placement, recipe = placement_from(scene), recipe_from(scene)
+            with given_fields(self, scene.limbeck):
+                placement, recipe = placement_from(scene), recipe_from(scene, runtime.session().catalog)
             job_id = runtime.session().submit(recipe, fetch=scene.limbeck.import_when_done)
         except LimbeckError as error:
             return failed(self, error)
@@ -55,18 +53,17 @@ class LIMBECK_OT_cancel(bpy.types.Operator):
     bl_label = "Cancel"
     bl_description = "End the job on the server; what it has made so far is lost"
 
-    blocking: bpy.props.BoolProperty(name="Blocking", options={"SKIP_SAVE", "HIDDEN"})
+    blocking: blocking_property()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A job is on its way."""
-        if not runtime.session().is_busy:
-            cls.poll_message_set("No job is on its way")
-        return runtime.session().is_busy
+        return unless(cls, "" if runtime.session().is_busy else "No job is on its way")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Cancel."""
         runtime.session().cancel()
+        runtime.wanted.cancel_rest()
         return finish(self, blocking=self.blocking)
 
 
@@ -80,17 +77,15 @@ class LIMBECK_OT_import_result(bpy.types.Operator):
     job_id: bpy.props.StringProperty(
         name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
     )
-    blocking: bpy.props.BoolProperty(name="Blocking", options={"SKIP_SAVE", "HIDDEN"})
-    timeout_s: bpy.props.FloatProperty(name="Timeout", default=3600.0, min=0.0, options={"SKIP_SAVE", "HIDDEN"})
+    blocking: blocking_property()
+    timeout_s: timeout_property()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """No job on its way, and permission to talk to a server."""
         if not is_online(cls):
             return False
-        if runtime.session().is_busy:
-            cls.poll_message_set("A job is on its way already")
-        return not runtime.session().is_busy
+        return unless(cls, "A job is on its way already" if runtime.session().is_busy else "")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Follow the job to its end, which may lie behind us, and import."""

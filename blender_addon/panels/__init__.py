@@ -1,9 +1,10 @@
 """The sidebar of the 3-D view, tab Limbeck. Drawing only: panels read the session and the scene and ask nobody."""
 
-from . import cameras, guidance, jobs, main, mesh, results, server, shape
+from . import cameras, guidance, jobs, main, mesh, preview, results, server, shape
 
 classes = (
     *main.classes,
+    *preview.classes,
     *guidance.classes,
     *cameras.classes,
     *shape.classes,

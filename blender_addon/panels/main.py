@@ -1,17 +1,33 @@
-"""The main panel: prompt, generate, progress, preview."""
+"""The main panel: prompt, generate, how things stand and the one button that moves on, preview."""
 
 import bpy
 from limbeck_protocol.job_states import JobState
 
 from .. import runtime
-from ..preferences import network_allowed
+from ..panel_state import PanelState, View, facts_of, view_of
+from ..preferences import network_allowed, remote_endpoint
 from ..status_text import progress_bar
-from .errors import draw_error
-from .sidebar import ICON_UNIT_PX, Sidebar, width
+from .choices import draw_choice
+from .errors import draw_failure
+from .sidebar import ICON_UNIT_PX, Sidebar, draw_button, draw_text, width
+
+_ICONS = {
+    PanelState.OFFLINE: "INTERNET_OFFLINE",
+    PanelState.NO_SERVER: "UNLINKED",
+    PanelState.STARTING: "SORTTIME",
+    PanelState.STOPPING: "SORTTIME",
+    PanelState.CONNECTING: "SORTTIME",
+    PanelState.IDLE: "CHECKMARK",
+    PanelState.RUNNING: "PLAY",
+    PanelState.RECONNECTING: "UNLINKED",
+    PanelState.DONE: "CHECKMARK",
+}
+_BIG = {"limbeck.generate", "limbeck.cancel"}
+"""What the large button above does already."""
 
 
 class LIMBECK_PT_main(Sidebar, bpy.types.Panel):
-    """Prompt, generate, progress, preview."""
+    """Prompt, generate, how things stand, preview."""
 
     bl_label = "Limbeck"
 
@@ -24,8 +40,8 @@ class LIMBECK_PT_main(Sidebar, bpy.types.Panel):
         column.use_property_split = False
         column.prop(fields, "prompt", text="", placeholder="a yellow duck")
         column = layout.column(align=True)
-        column.prop(fields, "loss")
-        column.prop(fields, "preset")
+        draw_choice(column, fields, "loss")
+        draw_choice(column, fields, "preset")
         column.prop(fields, "seed")
         row = layout.row(align=True)
         row.scale_y = 1.5
@@ -33,21 +49,37 @@ class LIMBECK_PT_main(Sidebar, bpy.types.Panel):
             row.operator("limbeck.cancel", icon="CANCEL")
         else:
             row.operator("limbeck.generate", icon="SHADERFX")
-        _draw_progress(layout, session)
-        if session.error is not None:
-            draw_error(layout, session.error, context.region)
-        elif not network_allowed():
-            layout.operator("screen.userpref_show", text="Allow Online Access...", icon="INTERNET_OFFLINE")
+        draw_state(layout, current_view(), context.region)
         _draw_preview(layout, context.region)
         _draw_import(layout, fields, session)
 
 
-def _draw_progress(layout: bpy.types.UILayout, session) -> None:
-    bar = progress_bar(session)
+def current_view() -> View:
+    """Return what the panel says and offers just now; reads what is known and asks nobody."""
+    session = runtime.session()
+    job = session.followed
+    facts = facts_of(
+        session,
+        is_imported=job is not None and _is_in_file(job.job_id),
+        remote_endpoint=remote_endpoint(),
+        is_allowed=network_allowed(),
+        is_offline_mode=bpy.app.online_access_override and not bpy.app.online_access,
+    )
+    return view_of(facts)
+
+
+def draw_state(layout: bpy.types.UILayout, view: View, region: bpy.types.Region | None) -> None:
+    """Draw sentence, progress and button of a state."""
+    if view.hint:
+        draw_failure(layout, view, region)
+        return
+    bar = progress_bar(runtime.session()) if view.state in {PanelState.RUNNING, PanelState.RECONNECTING} else None
     if bar is not None:
         layout.progress(factor=bar[0], text=bar[1], type="BAR")
-    elif session.followed is not None and session.followed.notice:
-        layout.label(text=session.followed.notice, icon="INFO")
+    if bar is None or bar[1] != view.sentence:
+        draw_text(layout, view.sentence, region, _ICONS.get(view.state, "INFO"))
+    if view.button.operator not in _BIG:
+        draw_button(layout, view.button)
 
 
 def _draw_preview(layout: bpy.types.UILayout, region: bpy.types.Region | None) -> None:
@@ -60,9 +92,9 @@ def _draw_preview(layout: bpy.types.UILayout, region: bpy.types.Region | None) -
 def _draw_import(layout: bpy.types.UILayout, fields, session) -> None:
     layout.prop(fields, "import_when_done")
     job = session.followed
-    if job is not None and job.info is not None and job.info.state is JobState.SUCCEEDED and not session.is_busy:
-        text = "Import Again" if _is_in_file(job.job_id) else "Import"
-        layout.operator("limbeck.import_result", text=text, icon="IMPORT").job_id = job.job_id
+    is_done = job is not None and job.info is not None and job.info.state is JobState.SUCCEEDED
+    if is_done and not session.is_busy and _is_in_file(job.job_id):
+        layout.operator("limbeck.import_result", text="Import Again", icon="IMPORT").job_id = job.job_id
 
 
 def _is_in_file(job_id: str) -> bool:

@@ -2,24 +2,32 @@
 
 import bpy
 
-from .guidance import GuidanceFields
+from . import jobs, rig
+from .guidance import GuidanceFields, LIMBECK_loss_parameter
+from .overrides import OverrideFields
 from .preview import PreviewFields
 from .results import LIMBECK_submitted_job, ResultFields
 from .rig import RigFields
 
 
-class LIMBECK_properties(GuidanceFields, RigFields, ResultFields, PreviewFields, bpy.types.PropertyGroup):
+class LIMBECK_properties(
+    GuidanceFields, OverrideFields, RigFields, ResultFields, PreviewFields, bpy.types.PropertyGroup
+):
     """The panel's fields, as `scene.limbeck`; each file of this folder holds those of one part of the panel."""
 
 
-classes = (LIMBECK_submitted_job, LIMBECK_properties)
+classes = (*jobs.classes, LIMBECK_loss_parameter, LIMBECK_submitted_job, LIMBECK_properties)
 
 
 def register() -> None:
     """Put the fields on every scene."""
     bpy.types.Scene.limbeck = bpy.props.PointerProperty(type=LIMBECK_properties)
+    jobs.register()
+    rig.register()
 
 
 def unregister() -> None:
     """Take them away again; the values stay in the files."""
+    rig.unregister()
+    jobs.unregister()
     del bpy.types.Scene.limbeck

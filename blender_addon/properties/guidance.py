@@ -1,21 +1,59 @@
-"""Fields of the recipe: prompt, loss, prior, preset, seed."""
+"""Fields of the recipe: prompt, loss with its own parameters, prior, preset, seed."""
 
 import bpy
 from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
 
 from .. import runtime
+from ..catalog_view import choices, parameter_named
+from ..recipe_form import as_written
 
 
 def suggest(kind: str):
-    """Return a search function over the catalog's names of one kind; before a server answers, over the usual ones."""
-    usual = {"losses": ["sds", "nfsd"], "priors": ["exact", "stable-diffusion"], "presets": ["quick", "standard"]}
+    """Return a search function over the catalog's names of one kind; before a server answers, over the usual ones.
+
+    Names are stored as text: an enum would store a number, which means another name once the server's list changes.
+    """
 
     def search(_properties, _context, text: str) -> list[str]:
-        catalog = runtime.session().catalog
-        names = [entry.name for entry in getattr(catalog, kind)] if catalog else usual[kind]
-        return sorted({name for name in names if text.lower() in name.lower()})
+        names = {choice.name for choice in choices(runtime.session().catalog, kind)}
+        return sorted(name for name in names if text.lower() in name.lower())
 
     return search
+
+
+def _keep_in_range(item: bpy.types.PropertyGroup, _context) -> None:
+    """Bring a value that was typed into the range that the server gives; until one has, any number is taken."""
+    info = parameter_named(runtime.session().catalog, item.loss, item.parameter)
+    if info is None:
+        return
+    value = as_written(item.value)
+    inside = min(max(value, info.minimum), info.maximum)
+    if inside != value:
+        item.value = inside
+
+
+def _begin_at_default(item: bpy.types.PropertyGroup, _context) -> None:
+    info = parameter_named(runtime.session().catalog, item.loss, item.parameter)
+    if info is not None and not item.override:
+        item.value = info.default
+
+
+class LIMBECK_loss_parameter(bpy.types.PropertyGroup):
+    """A loss's own parameter, as the catalog lists it; `name` is `loss/parameter`. Kept when another loss is chosen."""
+
+    loss: bpy.props.StringProperty(description="The loss that it belongs to")
+    parameter: bpy.props.StringProperty(description="Its name, as the server gives it")
+    override: bpy.props.BoolProperty(
+        name="Override",
+        description="Use a value of your own instead of the loss's default",
+        update=_begin_at_default,
+    )
+    value: bpy.props.FloatProperty(
+        name="Value",
+        description="A number of the loss's own; the server says in which range",
+        precision=3,
+        update=_keep_in_range,
+    )
 
 
 class GuidanceFields:
@@ -31,21 +69,27 @@ class GuidanceFields:
         name="Loss",
         description="Distillation loss, by its name",
         default="sds",
-        search=suggest("losses"),
+        search=suggest("loss"),
         search_options={"SUGGESTION"},
+    )
+    loss_parameters: bpy.props.CollectionProperty(
+        description="What the losses' own parameters are set to", type=LIMBECK_loss_parameter
     )
     preset: bpy.props.StringProperty(
         name="Preset",
         description="Decides everything that is not set here",
         default="standard",
-        search=suggest("presets"),
+        search=suggest("preset"),
         search_options={"SUGGESTION"},
     )
     prior: bpy.props.StringProperty(
         name="Prior",
         description="Diffusion model: a name, a hub id such as owner/name, or a folder on the server",
         default="exact",
-        search=suggest("priors"),
+        search=suggest("prior"),
         search_options={"SUGGESTION"},
     )
     seed: bpy.props.IntProperty(name="Seed", description="Same recipe, same seed, same result", default=0, min=0)
+
+
+classes = (LIMBECK_loss_parameter,)

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bpy_lts
 import pytest
 
 INSIDE = Path(__file__).parent / "inside"
+PROTOCOL = Path(__file__).parents[2] / "shared_protocol"
 RunInside = Callable[..., str]
 
 
@@ -23,13 +25,30 @@ def limbeck_home(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.fixture(params=["5.0", "4.5"], ids=["bpy-5.0", "bpy-4.5"])
+def bpy_python(request: pytest.FixtureRequest) -> str:
+    """Return a Python that has Blender as a module: the tests' own, or the one that `make install-bpy45` made."""
+    if request.param == "5.0":
+        return sys.executable
+    python = bpy_lts.python()
+    if python is None:
+        pytest.fail(f"There is no bpy {bpy_lts.VERSION} in {bpy_lts.folder()}: make install-bpy45", pytrace=False)
+    return str(python)
+
+
 @pytest.fixture
-def run_inside(limbeck_home: Path) -> RunInside:
-    """Return a function that runs a script of the folder `inside` and returns what it printed; it must not fail."""
+def run_inside(bpy_python: str, limbeck_home: Path) -> RunInside:
+    """Return a function that runs a script of the folder `inside` and returns what it printed; it must not fail.
+
+    The environment with Blender 4.5 has neither torch nor the server: scripts that start one use LIMBECK_TEST_PYTHON.
+    """
 
     def run(script: str, *arguments: str, timeout_s: float = 120.0) -> str:
-        command = [sys.executable, "-W", "error", str(INSIDE / script), *arguments]
-        environment = {**os.environ, "LIMBECK_HOME": str(limbeck_home)}
+        command = [bpy_python, "-W", "error", str(INSIDE / script), *arguments]
+        environment = {**os.environ, "LIMBECK_HOME": str(limbeck_home), "LIMBECK_TEST_PYTHON": sys.executable}
+        if bpy_python != sys.executable:
+            given = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+            environment["PYTHONPATH"] = os.pathsep.join([str(PROTOCOL), *given])
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
         said = f"{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, said[-6000:]

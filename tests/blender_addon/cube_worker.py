@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,18 @@ from limbeck_protocol.messages import (
     PhaseStarted,
     PreviewReady,
     Progress,
+    View,
+    ViewerCamera,
     WorkerProgress,
 )
 from limbeck_protocol.recipe import Recipe
 
 STEP_S = 0.05
 STEPS = 10
+VIEW = View(camera_to_world=np.eye(4, dtype=np.float32), lens=np.array([1.5, 0.0, 0.0], np.float32))
 
 
-def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
+def run(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamera | None, None]:
     steps = recipe.settings.steps if isinstance(recipe.settings.steps, int) else STEPS
     yield PhaseStarted(name="optimise", title="Distilling")
     for step in range(1, steps + 1):
@@ -31,10 +34,14 @@ def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
         progress = Progress(
             phase="optimise", step=step, steps=steps, loss=1.0 / step, seconds_left=(steps - step) * STEP_S
         )
-        yield WorkerProgress(progress=progress)
+        viewer = yield WorkerProgress(progress=progress, view=VIEW)
         picture = np.zeros((16, 16, 3), dtype=np.uint8)
         picture[:, : 16 * step // steps] = 255
-        yield PreviewReady(step=step, image=picture)
+        yield PreviewReady(step=step, image=picture, view=VIEW)
+        if viewer is not None:
+            seen = np.full((viewer.size, viewer.size, 4), 100, dtype=np.uint8)
+            view = View(camera_to_world=viewer.camera_to_world, lens=viewer.lens)
+            yield PreviewReady(step=step, image=seen, from_viewer=True, view=view)
     if "failing" in recipe.prompt:
         raise LimbeckError(ErrorCode.NO_SURFACE, "There is no surface to be found.")
     yield PhaseStarted(name="mesh", title="Making the mesh")

@@ -1,4 +1,7 @@
-"""The real server with the cube's worker: `python serve_cube.py`; its home is LIMBECK_HOME."""
+"""The real server with the cube's worker: `python serve_cube.py [--version] [serve] [--bind ADDRESS]`.
+
+Its home is LIMBECK_HOME. It takes the words that the panel gives to the command `limbeck`, so that it can stand for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import msgspec
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 from limbeck_protocol.messages import Catalog, LossInfo
 from limbeck_protocol.recipe import Recipe
+from limbeck_server.cli.announcement import announce
 from limbeck_server.service.server import ServeSettings, serve
 
 
@@ -22,5 +26,21 @@ def catalog() -> Catalog:
     return Catalog(losses=[LossInfo(name="sds", title="SDS", description="")], priors=[], presets=[])
 
 
+def main(words: list[str]) -> int:
+    if "--version" in words:
+        print("limbeck 0.0.0-cube")
+        return 0
+    settings = ServeSettings()
+    if "--bind" in words:
+        settings = ServeSettings(bind=words[words.index("--bind") + 1], wide=True)
+    return serve(
+        settings,
+        complete,
+        catalog,
+        "cube_worker:run",
+        ready=lambda record: print("\n".join(announce(record, settings.bind)), flush=True),
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(serve(ServeSettings(), complete, catalog, "cube_worker:run"))
+    sys.exit(main(sys.argv[1:]))

@@ -66,10 +66,10 @@ def generate_returns_the_object_and_tells_how_it_goes():
 
 def submit_wait_and_import_are_its_parts():
     fresh()
-    job_id = api.submit(api.recipe_for("a blue cube"), start_server=False)
-    assert api.wait(job_id, timeout_s=60).state == "succeeded"
-    result = api.import_job(job_id, location=(1, 0, 0), size=0.5)
-    assert (result.name, result["limbeck_job"]) == ("Blue cube", job_id)
+    job = api.submit(api.recipe_for("a blue cube"), start_server=False)
+    assert api.wait(job, timeout_s=60).state == "succeeded"
+    result = api.import_job(job, location=(1, 0, 0), size=0.5)
+    assert (result.name, result["limbeck_job"]) == ("Blue cube", job.job_id)
     assert tuple(result.location) == (1, 0, 0)
     assert api.recipe_for("a cube").rig.cameras is None
     camera = new_camera("Front", 0)
@@ -91,6 +91,35 @@ def failures_say_what_to_do_and_leave_nothing():
         assert harness.data_blocks() == before
 
 
+def a_job_submitted_twice_under_one_id_is_one_job():
+    fresh()
+    recipe = api.recipe_for("a red cube")
+    first, second = (api.submit(recipe, job_id="my-own-job-1", start_server=False) for _ in range(2))
+    assert first.job_id == second.job_id == "my-own-job-1"
+    first.wait(timeout_s=60)
+    with api.connect(start_server=False) as client:
+        assert [job.job_id for job in client.jobs().jobs].count("my-own-job-1") == 1
+    error = harness.error_of(lambda: api.submit(recipe, seed=3, start_server=False))
+    assert (error.code, "seed" in error.message) == (ErrorCode.INVALID_FIELD, True)
+
+
+def a_job_lands_where_the_file_remembers_and_is_an_asset_if_wanted():
+    fresh()
+    addon.register()
+    job = api.submit("a red cube", location=(1, 2, 3), size=0.5, start_server=False)
+    entry = bpy.context.scene.limbeck.jobs[job.job_id]
+    assert tuple(entry.location) == (1, 2, 3)
+    again = api.Job(job.job_id)  # as another script would, in the saved file
+    again.wait(timeout_s=60)
+    thing = again.import_mesh(as_asset=True)
+    assert tuple(thing.location) == (1, 2, 3)
+    assert thing["limbeck_size"] == 0.5
+    assert thing.asset_data is not None
+    assert tuple(thing.preview.image_size) == (16, 16)
+    assert tuple(again.import_mesh(location=(0, 0, 0)).location) == (0, 0, 0)
+    addon.unregister()
+
+
 def a_timeout_leaves_the_job_running_and_it_can_be_fetched_later():
     fresh()
     begun = time.monotonic()
@@ -109,18 +138,20 @@ def a_timeout_leaves_the_job_running_and_it_can_be_fetched_later():
 
 def a_cancelled_job_is_an_error_that_says_so():
     fresh()
-    job_id = api.submit(api.recipe_for("a slow cube", settings={"steps": 100}), start_server=False)
-    with api.connect(start_server=False) as client:
-        client.cancel(job_id)
-    error = harness.error_of(lambda: api.wait(job_id, timeout_s=60))
+    job = api.submit("a slow cube", settings={"steps": 100}, start_server=False)
+    assert job.cancel().job_id == job.job_id
+    error = harness.error_of(lambda: job.wait(timeout_s=60))
     assert error.code == ErrorCode.CANCELLED
-    assert harness.error_of(lambda: api.import_job(job_id)).code == ErrorCode.BAD_STATE
+    assert harness.error_of(job.import_mesh).code == ErrorCode.BAD_STATE
+    assert job.info.state == "cancelled"
     assert harness.error_of(lambda: api.import_job("no-such-job-1")).code == ErrorCode.JOB_NOT_FOUND
 
 
 harness.main(
     generate_returns_the_object_and_tells_how_it_goes,
     submit_wait_and_import_are_its_parts,
+    a_job_submitted_twice_under_one_id_is_one_job,
+    a_job_lands_where_the_file_remembers_and_is_an_asset_if_wanted,
     failures_say_what_to_do_and_leave_nothing,
     a_timeout_leaves_the_job_running_and_it_can_be_fetched_later,
     a_cancelled_job_is_an_error_that_says_so,

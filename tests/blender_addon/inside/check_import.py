@@ -138,6 +138,54 @@ def names_are_readable_for_any_prompt():
         assert scene_import.readable_name(prompt) == name, (prompt, scene_import.readable_name(prompt))
 
 
+def two_faces_with_the_same_vertices_become_one():
+    fresh()
+    good = harness.cube_arrays(addon)
+    faces = np.vstack([good.faces, good.faces[3][[1, 2, 0]]]).astype(np.int32)
+    uv = np.vstack([good.corner_uv, good.corner_uv[:1]])
+    assert mesh_arrays.has_clean_faces(good)
+    assert not mesh_arrays.has_clean_faces(changed(faces=faces, corner_uv=uv))
+    result = scene_import.import_mesh(bpy.context.scene, changed(faces=faces, corner_uv=uv), ORIGIN, Placement())
+    assert len(result.data.polygons) == 12
+    assert not result.data.validate()
+
+
+def clean_faces_agree_with_blender_s_own_check_on_random_meshes():
+    random = np.random.default_rng(3)
+    seen = set()
+    for _ in range(40):
+        fresh()
+        count = int(random.integers(5, 40))
+        faces = random.integers(0, 12, size=(count, 3)).astype(np.int32)
+        if random.random() < 0.5:  # without degenerate faces, so that only twins are left to find
+            faces = np.stack([random.permutation(12)[:3] for _ in range(count)]).astype(np.int32)
+        mesh = bpy.data.meshes.new("Blender's own")
+        mesh.from_pydata(random.random((12, 3)).tolist(), [], faces.tolist())
+        arrays = changed(
+            vertices=random.random((12, 3), dtype=np.float32),
+            vertex_colours=np.zeros((12, 3), dtype=np.float32),
+            faces=faces,
+            corner_uv=np.zeros((count, 3, 2), dtype=np.float32),
+        )
+        is_clean = mesh_arrays.has_clean_faces(arrays)
+        assert is_clean == (not mesh.validate())
+        seen.add(is_clean)
+    assert seen == {True, False}
+
+
+def a_texture_comes_through_its_png_bit_for_bit():
+    fresh()
+    random = np.random.default_rng(0)
+    for height, width in ((1, 1), (3, 5), (64, 96)):
+        texture = random.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+        result = scene_import.import_mesh(bpy.context.scene, changed(texture=texture), ORIGIN, Placement())
+        image = next(n for n in result.data.materials[0].node_tree.nodes if n.type == "TEX_IMAGE").image
+        assert tuple(image.size) == (width, height)
+        pixels = np.round(np.array(image.pixels[:]).reshape(height, width, 4) * 255).astype(np.uint8)
+        assert np.array_equal(pixels[::-1, :, :3], texture)
+        assert not image.is_dirty
+
+
 def changed(**values):
     return dataclasses.replace(harness.cube_arrays(addon), **values)
 
@@ -235,4 +283,7 @@ harness.main(
     a_failure_half_way_leaves_nothing,
     damaged_files_are_refused,
     degenerate_faces_are_taken_out_by_blender,
+    two_faces_with_the_same_vertices_become_one,
+    clean_faces_agree_with_blender_s_own_check_on_random_meshes,
+    a_texture_comes_through_its_png_bit_for_bit,
 )

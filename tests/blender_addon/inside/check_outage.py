@@ -38,12 +38,12 @@ def a_server_that_dies_and_comes_back_is_borne_with():
     pump_until(lambda: session.followed.generation >= 1)
     os.kill(json.loads(server_record_path().read_text())["pid"], signal.SIGKILL)
     pump_until(lambda: session.is_reconnecting)
-    assert "reconnecting" in addon.status_text.status_sentence(session)
+    assert "reconnecting" in addon.panels.main.current_view().sentence.lower()
     # Longer than a request's patience: the requests under way fail, and the session asks anew.
     patience = time.monotonic() + 9
     pump_until(lambda: time.monotonic() > patience)
     assert session.error is None
-    again = subprocess.Popen([sys.executable, sys.argv[1]])
+    again = subprocess.Popen([harness.server_python(), sys.argv[1]])
     try:
         pump_until(lambda: session.followed.has_ended and not session.is_busy)
         print(f"the job ended as {session.followed.info.state}: {session.error}")

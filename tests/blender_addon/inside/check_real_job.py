@@ -16,6 +16,7 @@ from limbeck_protocol.errors import ErrorCode
 addon = harness.load_addon()
 api = addon.api
 STEPS = int(sys.argv[1])
+addon.preferences.change(python_command=harness.server_python())
 
 
 def an_unknown_word_is_refused_by_the_server_with_its_vocabulary():

@@ -162,7 +162,7 @@ def weights_prompts_and_constraints_are_read():
     got = camera_rig.cameras_of(scene, Placement(), [camera])
     assert np.allclose(got.camera_to_world[0, :3, 2], [1, 0, 0], atol=1e-6)  # it looks along -X
     assert got.weight.tolist() == [2.5]
-    assert got.prompt_suffix == ["from the left"]
+    assert got.prompt_suffix == [", from the left"]
     got = camera_rig.cameras_of(scene, Placement(), [camera, camera])
     assert got.camera_to_world.shape == (2, 4, 4)
 
@@ -182,8 +182,8 @@ def cameras_that_cannot_serve_are_refused_by_name():
     def case(sentence: str, camera) -> None:
         refused(sentence, camera_rig.cameras_of, scene, frame, [camera])
 
-    case("Camera 'Ortho' is of type ortho.", new_camera(name="Ortho", type="ORTHO"))
-    case("Camera 'Pano' is of type pano.", new_camera(name="Pano", type="PANO"))
+    case("Camera 'Ortho' is orthographic;", new_camera(name="Ortho", type="ORTHO"))
+    case("Camera 'Pano' is panoramic;", new_camera(name="Pano", type="PANO"))
     case("Camera 'Near' stands inside the object.", new_camera(name="Near", location=(0.0, -0.5, 0.0)))
     case("Camera 'Away' looks away from the object.", new_camera(name="Away", rotation=(-math.pi / 2, 0.0, 0.0)))
     case("Camera 'Far' is more than 1,000 sizes", new_camera(name="Far", location=(0.0, -1001.0, 0.0)))

@@ -25,6 +25,11 @@ def load_addon() -> ModuleType:
     return module.load_addon()
 
 
+def server_python() -> str:
+    """Return the Python that has the server: not this one where Blender 4.5 is in an environment of its own."""
+    return os.environ.get("LIMBECK_TEST_PYTHON", sys.executable)
+
+
 def error_of(action: Callable[[], object], kind: type[Exception] = LimbeckError) -> Exception:
     """Return the error that `action` raises; one must come."""
     try:
@@ -87,3 +92,13 @@ def data_blocks() -> dict[str, int]:
 
     kinds = ("meshes", "objects", "images", "materials", "collections", "textures", "node_groups", "cameras")
     return {kind: len(getattr(bpy.data, kind)) for kind in kinds}
+
+
+def in_sidebar():
+    """Return a context manager in which a button of the sidebar is drawn, as far as `poll` can tell."""
+    import bpy
+
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "UI")
+    return bpy.context.temp_override(window=window, area=area, region=region)

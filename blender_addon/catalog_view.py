@@ -1,0 +1,155 @@
+"""What the server's catalog means for the panel's choices: names, ranges, what a preset decides, what does not fit.
+
+Rules of this file: plain functions on the protocol's plain data, no Blender, nothing asked, nothing kept. A catalog of
+None means that no server has answered yet: then nothing is refused, for only a server knows what it offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo
+
+KINDS = {"loss": "losses", "prior": "priors", "preset": "presets"}
+"""The field of a recipe, and the catalog's list that it is chosen from."""
+USUAL = {"loss": ("sds", "nfsd"), "prior": ("exact", "stable-diffusion"), "preset": ("quick", "standard")}
+"""What is offered while no server has answered."""
+AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of a menu."""
+
+    name: str
+    """What stands in the recipe."""
+    title: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that two sets of settings disagree about, both values as text; an empty text: not set there."""
+
+    setting: str
+    before: str
+    after: str
+
+
+def choices(catalog: Catalog | None, kind: str) -> list[Choice]:
+    """Return what the menu of a kind (`loss`, `prior`, `preset`) lists, in the server's order, each name once."""
+    if catalog is None:
+        return [Choice(name, name, "") for name in USUAL[kind]]
+    found: dict[str, Choice] = {}
+    for entry in getattr(catalog, KINDS[kind]):
+        description = entry.description
+        if kind == "prior" and not entry.installed:
+            description += " Not installed on the server."
+        found.setdefault(entry.name, Choice(entry.name, getattr(entry, "title", entry.name), description))
+    return list(found.values())
+
+
+def choice_named(catalog: Catalog | None, kind: str, name: str) -> Choice | None:
+    """Return the menu's entry of that name, or None."""
+    return next((choice for choice in choices(catalog, kind) if choice.name == name), None)
+
+
+def loss_named(catalog: Catalog | None, name: str) -> LossInfo | None:
+    """Return the loss of that name, or None."""
+    return next((loss for loss in catalog.losses if loss.name == name), None) if catalog else None
+
+
+def parameter_named(catalog: Catalog | None, loss: str, name: str) -> ParameterInfo | None:
+    """Return a loss's own parameter, or None."""
+    found = loss_named(catalog, loss)
+    return next((parameter for parameter in found.parameters if parameter.name == name), None) if found else None
+
+
+def prior_kind(catalog: Catalog, prior: str) -> str:
+    """Return which of the catalog's priors a recipe's `prior` belongs to.
+
+    A hub id or a folder is a model of the first prior that takes any text; presets are made for kinds, not for models.
+    """
+    if any(entry.name == prior for entry in catalog.priors):
+        return prior
+    return next((entry.name for entry in catalog.priors if not entry.vocabulary), prior)
+
+
+def preset_settings(catalog: Catalog | None, preset: str, loss: str, prior: str) -> dict[str, Any] | None:
+    """Return the settings that a preset stands for with this loss and prior; None when the catalog does not say."""
+    if catalog is None:
+        return None
+    kind = prior_kind(catalog, prior)
+    for entry in catalog.presets:
+        if (entry.name, entry.loss, entry.prior) == (preset, loss, kind):
+            return dict(entry.settings)
+    return None
+
+
+def fitting_presets(catalog: Catalog, loss: str, prior: str) -> list[str]:
+    """Return the names of the presets that are made for this loss and prior."""
+    kind = prior_kind(catalog, prior)
+    return [entry.name for entry in catalog.presets if (entry.loss, entry.prior) == (loss, kind)]
+
+
+def problem(catalog: Catalog | None, *, loss: str, prior: str, preset: str) -> str:
+    """Return why the server would refuse these names, as a sentence; empty when it would not, or is not known to."""
+    if catalog is None:
+        return ""
+    for kind, name in (("loss", loss), ("preset", preset), ("prior", prior)):
+        known = [choice.name for choice in choices(catalog, kind)]
+        is_model = kind == "prior" and ("/" in name or "\\" in name)
+        if known and name not in known and not is_model:
+            return f"The server has no {kind} '{name}'; choose one of: {', '.join(known)}."
+    fitting = fitting_presets(catalog, loss, prior)
+    if catalog.presets and preset not in fitting:
+        instead = f"choose one of: {', '.join(fitting)}" if fitting else "it has none for them; choose another loss"
+        return f"The server's preset '{preset}' is not made for the loss '{loss}' with this prior; {instead}."
+    return ""
+
+
+def parameter_problem(catalog: Catalog | None, loss: str, values: Mapping[str, float]) -> str:
+    """Return which of a loss's own parameters the server would refuse and why; empty when none."""
+    for name, value in values.items():
+        info = parameter_named(catalog, loss, name)
+        if info is not None and not info.minimum <= value <= info.maximum:
+            span = f"between {info.minimum:g} and {info.maximum:g}"
+            return f"{label(name)} of the loss '{loss}' must lie {span}; it is {value:g}."
+    return ""
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """Return what `after` changes, in its order; what only `before` has is left out: it stays in force."""
+    return [
+        Difference(name, shown(before[name]) if name in before else "", shown(value))
+        for name, value in after.items()
+        if name not in before or shown(before[name]) != shown(value)
+    ]
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as a person reads it; a schedule of (share of the run, value) as its turns."""
+    if value is None:
+        return AUTOMATIC
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return f"{value:.7g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{label(name).lower()} {shown(part)}" for name, part in value.items()) or "none"
+    if is_schedule(value):
+        turns = [f"{shown(part)} from {share:.0%}" if share > 0 else shown(part) for share, part in value]
+        return ", ".join(turns)
+    return str(value)
+
+
+def is_schedule(value: Any) -> bool:
+    """Return whether a setting's value is a list of (share of the run, value)."""
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(len(point) == 2 for point in value)
+
+
+def label(name: str) -> str:
+    """Return a setting's name as a label: `mesh_resolution` as `Mesh resolution`."""
+    return name.replace("_", " ").capitalize()

@@ -1,0 +1,54 @@
+"""Fields of the panel as keywords of an operator, for scripts: given ones count for this call alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
+
+_HIDDEN = {"SKIP_SAVE", "HIDDEN"}
+_FIELDS = ("prompt", "negative_prompt", "loss", "prior", "preset", "seed", "size", "steps")
+
+
+class RecipeKeywords:
+    """Base of operators that hand in a recipe: what is not given is as the panel says."""
+
+    prompt: bpy.props.StringProperty(
+        name="Prompt", description="What to make", maxlen=MAX_PROMPT_CHARACTERS, options=_HIDDEN
+    )
+    negative_prompt: bpy.props.StringProperty(
+        name="Avoid", description="What to keep away from", maxlen=MAX_PROMPT_CHARACTERS, options=_HIDDEN
+    )
+    loss: bpy.props.StringProperty(name="Loss", description="Name of the loss", options=_HIDDEN)
+    prior: bpy.props.StringProperty(name="Prior", description="Name of the prior", options=_HIDDEN)
+    preset: bpy.props.StringProperty(name="Preset", description="Name of the preset", options=_HIDDEN)
+    seed: bpy.props.IntProperty(name="Seed", description="Same recipe, same seed, same result", min=0, options=_HIDDEN)
+    size: bpy.props.FloatProperty(
+        name="Size", description="Largest dimension, in scene units", default=1.0, min=1e-4, options=_HIDDEN
+    )
+    steps: bpy.props.IntProperty(name="Steps", description="Steps of the optimiser", default=1, min=1, options=_HIDDEN)
+
+
+@contextmanager
+def given_fields(operator: bpy.types.Operator, fields: bpy.types.PropertyGroup) -> Iterator[None]:
+    """Let the panel's fields say what the operator was given, and put them back afterwards."""
+    given = {name: getattr(operator, name) for name in _FIELDS if operator.properties.is_property_set(name)}
+    if "steps" in given:
+        given = {"override_steps": True, **given}
+    before = {name: (fields.is_property_set(name), getattr(fields, name)) for name in given}
+    try:
+        for name, value in given.items():
+            setattr(fields, name, value)
+        yield
+    finally:
+        for name, (was_set, value) in before.items():
+            if was_set:
+                setattr(fields, name, value)
+            else:
+                fields.property_unset(name)
+
+
+def is_in_sidebar(context: bpy.types.Context) -> bool:
+    """Return whether a button of the sidebar is meant, which can be grey; a script may give what the panel lacks."""
+    # Not the region: a button's poll is asked as if the view's main region were meant (INVOKE_REGION_WIN).
+    return context.area is not None and context.area.type == "VIEW_3D"

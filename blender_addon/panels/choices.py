@@ -1,0 +1,101 @@
+"""Widgets that several panels share: a menu of the server's offer, and a setting with its override.
+
+The menus are drawn from the catalog each time they open, so that a loss or a preset that is new on the server is there.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from .. import runtime
+from ..catalog_view import choice_named, choices, preset_settings, shown
+
+_NO_VALUE = "preset's"
+_LABEL_SHARE = 0.4
+"""As Blender splits a property from its label."""
+_MENUS = {"loss": "LIMBECK_MT_losses", "prior": "LIMBECK_MT_priors", "preset": "LIMBECK_MT_presets"}
+
+
+class _Choices:
+    """Base of the menus: one entry for each name that the server offers."""
+
+    kind: str
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        catalog = runtime.session().catalog
+        now = getattr(context.scene.limbeck, self.kind)
+        for choice in choices(catalog, self.kind):
+            text = choice.title if choice.title == choice.name else f"{choice.name}: {choice.title}"
+            icon = "CHECKMARK" if choice.name == now else "BLANK1"
+            entry = self.layout.operator("limbeck.choose", text=text, icon=icon)
+            entry.kind, entry.value = self.kind, choice.name
+        if catalog is None:
+            self.layout.separator()
+            self.layout.label(text="A server that is connected may offer more", icon="INFO")
+
+
+class LIMBECK_MT_losses(_Choices, bpy.types.Menu):
+    """The losses that the server offers."""
+
+    bl_label = "Loss"
+    bl_description = "Which distillation loss guides: choose from what the server offers"
+    kind = "loss"
+
+
+class LIMBECK_MT_priors(_Choices, bpy.types.Menu):
+    """The priors that the server offers."""
+
+    bl_label = "Prior"
+    bl_description = "Which diffusion model guides: choose from what the server offers"
+    kind = "prior"
+
+
+class LIMBECK_MT_presets(_Choices, bpy.types.Menu):
+    """The presets that the server offers."""
+
+    bl_label = "Preset"
+    bl_description = "Which values hold where nothing is overridden; each entry's tooltip says what it would change"
+    kind = "preset"
+
+
+def draw_choice(layout: bpy.types.UILayout, fields: bpy.types.PropertyGroup, kind: str) -> None:
+    """Draw a field whose names the server offers, as a menu; red when the server that is connected has no such name.
+
+    A prior is also a text: a hub id or a model's folder is on no list.
+    """
+    name = getattr(fields, kind)
+    if kind == "prior":
+        row = layout.row(align=True)
+        row.prop(fields, kind)
+        row.menu(_MENUS[kind], text="", icon="DOWNARROW_HLT")
+        return
+    row = layout.split(factor=_LABEL_SHARE)
+    row.alert = choice_named(runtime.session().catalog, kind, name) is None
+    left = row.row()
+    left.alignment = "RIGHT"
+    left.label(text=kind.capitalize())
+    row.menu(_MENUS[kind], text=name or "Choose")
+
+
+def current_preset(fields: bpy.types.PropertyGroup) -> dict[str, Any] | None:
+    """Return what the chosen preset stands for with the chosen loss and prior; None when no catalog says."""
+    return preset_settings(runtime.session().catalog, fields.preset, fields.loss, fields.prior)
+
+
+def draw_override(
+    layout: bpy.types.UILayout, fields: bpy.types.PropertyGroup, name: str, preset: Mapping[str, Any] | None
+) -> None:
+    """Draw a setting: a checkbox, then the value of one's own, or greyed what the preset says."""
+    row = layout.row(align=True, heading=fields.bl_rna.properties[name].name)
+    row.prop(fields, f"override_{name}", text="")
+    value = row.row(align=True)
+    if getattr(fields, f"override_{name}"):
+        value.prop(fields, name, text="")
+    else:
+        value.active = False
+        value.label(text=shown(preset[name]) if preset is not None and name in preset else _NO_VALUE)
+
+
+classes = (LIMBECK_MT_losses, LIMBECK_MT_priors, LIMBECK_MT_presets)
