@@ -90,7 +90,9 @@ def _draw_preview(layout: bpy.types.UILayout, region: bpy.types.Region | None) -
 
 
 def _draw_import(layout: bpy.types.UILayout, fields, session) -> None:
-    layout.prop(fields, "import_when_done")
+    row = layout.row()
+    row.use_property_split = False  # split, the words are cut in a sidebar of 240 pixels
+    row.prop(fields, "import_when_done")
     job = session.followed
     is_done = job is not None and job.info is not None and job.info.state is JobState.SUCCEEDED
     if is_done and not session.is_busy and _is_in_file(job.job_id):

@@ -23,7 +23,9 @@ class LIMBECK_PT_mesh(Sidebar, bpy.types.Panel):
         column = layout.column()
         for name in MESH_OVERRIDES:
             draw_override(column, fields, name, preset)
-        layout.prop(fields, "import_when_done")
+        row = layout.row()
+        row.use_property_split = False  # split, the words are cut in a sidebar of 240 pixels
+        row.prop(fields, "import_when_done")
 
 
 classes = (LIMBECK_PT_mesh,)

@@ -36,7 +36,7 @@ class LIMBECK_PT_result(Sidebar, bpy.types.Panel):
         column = layout.column(align=True)
         column.operator("limbeck.rerun", icon="FILE_REFRESH")
         row = column.row(align=True)
-        row.operator("limbeck.branch", icon="GRAPH").new_seed = False
+        row.operator("limbeck.branch", text="Branch", icon="GRAPH").new_seed = False
         row.operator("limbeck.branch", text="New Seed").new_seed = True
         if len(selected_results(context.selected_objects)) > 1:
             column.operator("limbeck.compare_recipes", icon="ARROW_LEFTRIGHT")

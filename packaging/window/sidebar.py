@@ -16,7 +16,7 @@ from PIL import Image
 
 ROW_STEP_PX = 9
 """Finer than half a button's height (20 px), so that none is missed."""
-COLUMNS = (0.62, 0.92, 0.25, 0.45, 0.78)
+COLUMNS = (0.62, 0.9, 0.25, 0.45, 0.78)
 """Where a row is looked at, as shares of the sidebar's width without its tabs, the likeliest first."""
 TABS_PX = 26
 WHEEL_UP, WHEEL_DOWN = 4, 5
