@@ -68,7 +68,7 @@ def torus(limbeck: ModuleType, triangles: int) -> Any:
     ramp = np.linspace(0, 200, TEXTURE_SIZE)
     texture = np.stack([*np.meshgrid(ramp, ramp), np.full((TEXTURE_SIZE, TEXTURE_SIZE), 90.0)], axis=-1)
     texture += random.integers(0, 40, size=texture.shape)
-    return limbeck.mesh_arrays.MeshArrays(
+    return limbeck.results.mesh_arrays.MeshArrays(
         vertices=vertices.astype(np.float32),
         faces=faces[order].astype(np.int32),
         vertex_colours=(vertices + 0.6).clip(0, 1).astype(np.float32),
@@ -80,12 +80,14 @@ def torus(limbeck: ModuleType, triangles: int) -> Any:
 def write_files(limbeck: ModuleType, arrays: Any, folder: Path) -> dict[str, Callable[[], bpy.types.Object]]:
     """Write the mesh in each format; return what imports each of them and returns the object."""
     protocol = importlib.import_module("limbeck_protocol.recipe")
-    origin = limbeck.recipe_on_object.Origin("job-0001", protocol.Recipe(prompt="a torus"), {"iou": 1.0})
+    origin = limbeck.results.recipe_on_object.Origin("job-0001", protocol.Recipe(prompt="a torus"), {"iou": 1.0})
     np.savez(folder / "mesh.npz", **{name: getattr(arrays, name) for name in arrays.__dataclass_fields__})
 
     def from_arrays() -> bpy.types.Object:
-        checked = limbeck.mesh_arrays.read_mesh_arrays((folder / "mesh.npz").read_bytes())
-        return limbeck.scene_import.import_mesh(bpy.context.scene, checked, origin, limbeck.placement.Placement())
+        checked = limbeck.results.mesh_arrays.read_mesh_arrays((folder / "mesh.npz").read_bytes())
+        return limbeck.results.scene_import.import_mesh(
+            bpy.context.scene, checked, origin, limbeck.rig.placement.Placement()
+        )
 
     def from_gltf(name: str) -> bpy.types.Object:
         with quiet():

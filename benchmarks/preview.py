@@ -138,7 +138,7 @@ def follow(addon: Any, seconds: float) -> Any:
 def measure_ticks(addon: Any, process: subprocess.Popen[bytes], seconds: float) -> dict[str, float]:
     """Return the milliseconds of a tick while pictures stream, and while the server is stopped."""
     runtime, session = addon.runtime, follow(addon, seconds)
-    addon.image_editor_preview.switch_on()
+    addon.previews.image_editor_preview.switch_on()
     first = session.followed.generation
     cpu, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -179,7 +179,7 @@ def measure_latency(addon: Any, seconds: float) -> dict[str, float]:
         if picture.image is not None:
             late.append(1000 * (time.monotonic() - made_at(picture.image)))
 
-    addon.image_editor_preview.switch_on()
+    addon.previews.image_editor_preview.switch_on()
     runtime.session()._on_preview = taken
     session = follow(addon, seconds)
     late.clear()

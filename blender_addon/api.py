@@ -20,14 +20,14 @@ import bpy
 from limbeck_protocol.client import Client
 from limbeck_protocol.recipe import Orbit, Recipe, Rig
 
-from .camera_rig import orbit_from, orbit_from_empty, rig_of
-from .placement import Placement
-from .recipe_comparison import compare_recipes, comparison_text
-from .recipe_form import bad_field, check_prompt, make_recipe
-from .recipe_on_object import fresh_recipe, read_origin
+from .recipe.recipe_comparison import compare_recipes, comparison_text
+from .recipe.recipe_form import bad_field, check_prompt, make_recipe
+from .results.recipe_on_object import fresh_recipe, read_origin
+from .results.submitted_jobs import remember
+from .results.variants import in_a_row, loss_variants, seed_variants
+from .rig.camera_rig import orbit_from, orbit_from_empty, rig_of
+from .rig.placement import Placement
 from .scripted_job import Job, OnPreview, OnProgress, connect, id_of, import_result, placed, wait
-from .submitted_jobs import remember
-from .variants import in_a_row, loss_variants, seed_variants
 
 __all__ = [
     "Job",

@@ -13,10 +13,10 @@ from limbeck_protocol import messages
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 
-from .loss_parameter_sync import LossParameterSync
-from .session import Session
+from .connection.session import Session
+from .previews.thumbnails import Thumbnails
+from .recipe.loss_parameter_sync import LossParameterSync
 from .status_text import duration
-from .thumbnails import Thumbnails
 
 TAB = "Limbeck"
 FETCH_INTERVAL_S = 0.05

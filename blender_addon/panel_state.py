@@ -13,9 +13,9 @@ from enum import StrEnum
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 from limbeck_protocol.job_states import JobState
 
+from .connection.session import Session
+from .connection.session_state import BUSY_STATES, SessionState
 from .preference_fields import ONLINE_ACCESS_FIELD, PREFERENCES_PREFIX, PROGRAM_FIELD
-from .session import Session
-from .session_state import BUSY_STATES, SessionState
 from .status_text import busy_sentence
 
 

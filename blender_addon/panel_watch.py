@@ -22,9 +22,9 @@ from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 
 from . import job_list, runtime
+from .connection.session import LISTED_JOBS, Session
+from .connection.session_state import SessionState
 from .preferences import current, network_allowed, remote_endpoint
-from .session import LISTED_JOBS, Session
-from .session_state import SessionState
 
 FIRST_LOOK_S = 1.0
 BUSY_S = 1.0

@@ -16,8 +16,8 @@ import bpy
 from limbeck_protocol.discovery import parse_connection_line
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 
+from .connection.server_search import ServerChoice
 from .preference_fields import LINE_FIELD, ONLINE_ACCESS_FIELD, PROGRAM_FIELD
-from .server_search import ServerChoice
 
 
 def _on_choice(_preferences, _context) -> None:

@@ -13,19 +13,20 @@ import bpy
 from limbeck_protocol import messages
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 
-from . import frusta_overlay, job_list
-from .live_preview import LivePreview
-from .mesh_arrays import MeshArrays
-from .panel_form import placement_from
+from . import job_list
+from .connection.server_tools import ServerTools
+from .connection.session import Session
 from .preferences import change, check_network_allowed, network_allowed, server_choice
-from .preview_image import PreviewImage
-from .recipe_on_object import Origin
-from .scene_import import import_mesh
-from .server_tools import ServerTools
-from .session import Session
-from .submitted_jobs import destination, forget_copies
-from .submitted_jobs import remember as remember
-from .wanted_results import WantedResults
+from .previews.live_preview import LivePreview
+from .previews.preview_image import PreviewImage
+from .recipe.panel_form import placement_from
+from .results.mesh_arrays import MeshArrays
+from .results.recipe_on_object import Origin
+from .results.scene_import import import_mesh
+from .results.submitted_jobs import destination, forget_copies
+from .results.submitted_jobs import remember as remember
+from .results.wanted_results import WantedResults
+from .rig import frusta_overlay
 
 _drawn_changes = (0, 0)
 _session: Session | None = None

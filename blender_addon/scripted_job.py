@@ -17,15 +17,15 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
 from limbeck_protocol.replies import error_from_reply
 
-from .mesh_arrays import read_mesh_arrays
-from .placement import Placement
+from .connection.server_search import ServerSearch
+from .connection.session import MESH_NAME
 from .preferences import check_network_allowed, server_choice
-from .recipe_form import bad_field
-from .recipe_on_object import Origin
-from .scene_import import import_mesh
-from .server_search import ServerSearch
-from .session import MESH_NAME
-from .submitted_jobs import destination
+from .recipe.recipe_form import bad_field
+from .results.mesh_arrays import read_mesh_arrays
+from .results.recipe_on_object import Origin
+from .results.scene_import import import_mesh
+from .results.submitted_jobs import destination
+from .rig.placement import Placement
 
 OnProgress = Callable[[messages.Progress], None]
 OnPreview = Callable[[messages.Preview], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from limbeck_protocol import messages
 from limbeck_protocol.job_states import JobState
 
-from .session import Session
-from .session_state import SessionState
+from .connection.session import Session
+from .connection.session_state import SessionState
 
 _FETCHING = "Fetching the mesh..."
 _JOB_SENTENCES = {

@@ -75,7 +75,7 @@ def main() -> int:
         (out / "result.json").write_text(json.dumps(result, indent=2))
         tell(console, job.metrics, seconds, out)
     finally:
-        limbeck.server_process.stop()
+        limbeck.connection.server_process.stop()
         limbeck.unregister()
     return 0
 

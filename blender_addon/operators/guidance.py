@@ -4,7 +4,8 @@ import bpy
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 
 from .. import runtime
-from ..catalog_view import (
+from ..properties.overrides import preset_value
+from ..recipe.catalog_view import (
     KINDS,
     Difference,
     choice_named,
@@ -14,9 +15,8 @@ from ..catalog_view import (
     preset_settings,
     problem,
 )
-from ..loss_parameter_sync import add_item, key_of
-from ..properties.overrides import preset_value
-from ..settings_form import OVERRIDES, overrides_of
+from ..recipe.loss_parameter_sync import add_item, key_of
+from ..recipe.settings_form import OVERRIDES, overrides_of
 from .common import failed
 
 _SHOWN_CHANGES = 12

@@ -4,8 +4,8 @@ import bpy
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 
 from .. import runtime
-from ..panel_form import missing_field, placement_from, recipe_from
 from ..preferences import check_network_allowed
+from ..recipe.panel_form import missing_field, placement_from, recipe_from
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 from .keywords import RecipeKeywords, given_fields, is_in_sidebar
 

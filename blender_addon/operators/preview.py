@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import image_editor_preview
+from ..previews import image_editor_preview
 
 
 class LIMBECK_OT_toggle_viewport_preview(bpy.types.Operator):

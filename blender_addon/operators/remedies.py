@@ -6,10 +6,10 @@ from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.job_states import JobState
 
 from .. import preferences, runtime
-from ..panel_form import placement_from
+from ..connection.server_log import log_path, tail
 from ..panels.sidebar import wrap
-from ..server_log import log_path, tail
-from ..submitted_jobs import destination
+from ..recipe.panel_form import placement_from
+from ..results.submitted_jobs import destination
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 
 _LOWERED = ("render_size", "field_resolution")

@@ -6,13 +6,13 @@ from limbeck_protocol.recipe import recipe_to_json
 from mathutils import Vector
 
 from .. import runtime
-from ..branch import branch_into
-from ..placement import Placement
 from ..preferences import check_network_allowed
-from ..recipe_comparison import Difference, compare_recipes, comparison_text
-from ..recipe_on_object import fresh_recipe, is_result, read_origin, selected_results, size_of
-from ..result_asset import mark_as_asset
-from ..variants import SPACING
+from ..recipe.branch import branch_into
+from ..recipe.recipe_comparison import Difference, compare_recipes, comparison_text
+from ..results.recipe_on_object import fresh_recipe, is_result, read_origin, selected_results, size_of
+from ..results.result_asset import mark_as_asset
+from ..results.variants import SPACING
+from ..rig.placement import Placement
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 
 _NO_RESULT = "Select an object that Limbeck has made"

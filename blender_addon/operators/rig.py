@@ -4,12 +4,12 @@ import bpy
 from limbeck_protocol.errors import LimbeckError
 from mathutils import Matrix, Quaternion
 
-from .. import frusta_overlay
-from ..camera_pose import AIM, PERSPECTIVE
-from ..camera_rig import pose_to_object
-from ..orbit_box import new_orbit_box, orbit_from
-from ..placement import Placement
-from ..rig_form import orbit_from_fields, placement_from, poses_from, uses_path
+from ..rig import frusta_overlay
+from ..rig.camera_pose import AIM, PERSPECTIVE
+from ..rig.camera_rig import pose_to_object
+from ..rig.orbit_box import new_orbit_box, orbit_from
+from ..rig.placement import Placement
+from ..rig.rig_form import orbit_from_fields, placement_from, poses_from, uses_path
 from .common import unless
 
 

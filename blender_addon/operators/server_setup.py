@@ -7,7 +7,7 @@ from limbeck_protocol.discovery import client_keys_path, create_or_load_keys, ke
 from limbeck_protocol.errors import LimbeckError
 
 from .. import preferences, runtime
-from ..server_finder import candidates
+from ..connection.server_finder import candidates
 from .common import blocking_property, failed, finish, unless
 
 

@@ -4,10 +4,10 @@ import bpy
 from limbeck_protocol.errors import LimbeckError
 
 from .. import runtime
-from ..panel_form import missing_field, placement_from, recipe_from
 from ..preferences import check_network_allowed
-from ..variants import LIMIT_VARIANTS, in_a_row, loss_variants, seed_variants
-from ..wanted_results import troubles
+from ..recipe.panel_form import missing_field, placement_from, recipe_from
+from ..results.variants import LIMIT_VARIANTS, in_a_row, loss_variants, seed_variants
+from ..results.wanted_results import troubles
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 from .keywords import RecipeKeywords, given_fields, is_in_sidebar
 

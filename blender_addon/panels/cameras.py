@@ -3,9 +3,9 @@
 import bpy
 from limbeck_protocol.errors import LimbeckError
 
-from ..camera_pose import AIM
-from ..orbit_box import RANGE_FIELDS, has_own_orbit
-from ..rig_form import (
+from ..rig.camera_pose import AIM
+from ..rig.orbit_box import RANGE_FIELDS, has_own_orbit
+from ..rig.rig_form import (
     CameraState,
     camera_states,
     last_path,

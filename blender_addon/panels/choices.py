@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from .. import runtime
-from ..catalog_view import choice_named, choices, preset_settings, shown
+from ..recipe.catalog_view import choice_named, choices, preset_settings, shown
 
 _NO_VALUE = "preset's"
 _LABEL_SHARE = 0.4

@@ -7,10 +7,10 @@ sub-panel *Preset* has two lists: what you have changed of it, and what each oth
 import bpy
 
 from .. import runtime
-from ..catalog_view import choice_named, differences, fitting_presets, label, loss_named, shown
-from ..loss_parameter_sync import key_of
 from ..operators.guidance import changes_by
-from ..settings_form import GUIDANCE_OVERRIDES, forgotten_parameters, overrides_of, settings_problem
+from ..recipe.catalog_view import choice_named, differences, fitting_presets, label, loss_named, shown
+from ..recipe.loss_parameter_sync import key_of
+from ..recipe.settings_form import GUIDANCE_OVERRIDES, forgotten_parameters, overrides_of, settings_problem
 from .choices import classes as choice_classes
 from .choices import current_preset, draw_choice, draw_override
 from .sidebar import Sidebar, draw_text

@@ -6,8 +6,8 @@ from limbeck_protocol.messages import JobInfo
 from limbeck_protocol.replies import error_from_reply
 
 from .. import job_list, runtime
-from ..catalog_view import shown
-from ..session import Session
+from ..connection.session import Session
+from ..recipe.catalog_view import shown
 from ..status_text import JOB_ICONS, progress_text, share_done
 from .errors import draw_error
 from .sidebar import ICON_UNIT_PX, Sidebar, draw_text, width

@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..settings_form import MESH_OVERRIDES
+from ..recipe.settings_form import MESH_OVERRIDES
 from .choices import current_preset, draw_override
 from .sidebar import Sidebar
 

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .. import image_editor_preview
+from ..previews import image_editor_preview
 from .sidebar import Sidebar
 
 

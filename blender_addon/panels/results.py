@@ -3,8 +3,8 @@
 import bpy
 from limbeck_protocol.errors import LimbeckError
 
-from ..recipe_on_object import Origin, is_result, read_origin, selected_results
-from ..wanted_results import troubles, wanted_ids
+from ..results.recipe_on_object import Origin, is_result, read_origin, selected_results
+from ..results.wanted_results import troubles, wanted_ids
 from .sidebar import Sidebar, wrapped
 
 _SHOWN_TROUBLES = 4

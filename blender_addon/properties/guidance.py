@@ -4,8 +4,8 @@ import bpy
 from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
 
 from .. import runtime
-from ..catalog_view import choices, parameter_named
-from ..recipe_form import as_written
+from ..recipe.catalog_view import choices, parameter_named
+from ..recipe.recipe_form import as_written
 
 
 def suggest(kind: str):

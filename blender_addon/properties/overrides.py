@@ -7,8 +7,8 @@ override. Ticking begins at what the preset says just now, unticking forgets the
 import bpy
 
 from .. import runtime
-from ..catalog_view import is_schedule, preset_settings
-from ..recipe_form import settings_ranges
+from ..recipe.catalog_view import is_schedule, preset_settings
+from ..recipe.recipe_form import settings_ranges
 
 _RANGES = settings_ranges()
 

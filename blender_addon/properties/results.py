@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..variants import LIMIT_VARIANTS
+from ..results.variants import LIMIT_VARIANTS
 
 
 class LIMBECK_submitted_job(bpy.types.PropertyGroup):

@@ -3,9 +3,9 @@
 import bpy
 from limbeck_protocol.recipe import MAX_CAMERAS, Orbit
 
-from .. import frusta_overlay
-from ..camera_pose import MAX_SUFFIX_CHARACTERS
-from ..orbit_box import RANGE_LIMITS
+from ..rig import frusta_overlay
+from ..rig.camera_pose import MAX_SUFFIX_CHARACTERS
+from ..rig.orbit_box import RANGE_LIMITS
 
 _ORBIT = Orbit()
 

@@ -22,7 +22,7 @@ def modules() -> Iterator[dict[str, ModuleType]]:
     package.__path__ = [str(ADDON)]
     sys.modules[PACKAGE] = package
     names = ("server_finder", "server_tools", "tool_run", "port_probe", "server_process")
-    yield {name: importlib.import_module(f"{PACKAGE}.{name}") for name in names}
+    yield {name: importlib.import_module(f"{PACKAGE}.connection.{name}") for name in names}
     for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
         del sys.modules[name]
 

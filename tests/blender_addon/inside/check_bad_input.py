@@ -13,7 +13,7 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 
 addon = harness.load_addon()
 api = addon.api
-preferences, server_search = addon.preferences, addon.server_search
+preferences, server_search = addon.preferences, addon.connection.server_search
 
 
 def new_camera(name: str = "Camera", location=(0.0, -3.0, 0.0)) -> bpy.types.Object:

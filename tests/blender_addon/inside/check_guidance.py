@@ -10,7 +10,7 @@ from own_server import running
 from recording import drawn, sentences
 
 addon = harness.load_addon()
-runtime, panels, catalog_view = addon.runtime, addon.panels, addon.catalog_view
+runtime, panels, catalog_view = addon.runtime, addon.panels, addon.recipe.catalog_view
 SERVE = sys.argv[1]
 FLOAT = 1e-6
 
@@ -45,7 +45,7 @@ def menu(name: str) -> str:
 def generate_button() -> bool:
     """Return whether the panel's button can be pressed; a script's call is judged by the server instead."""
     catalog = runtime.session().catalog
-    return not addon.panel_form.missing_field(bpy.context.scene, catalog)
+    return not addon.recipe.panel_form.missing_field(bpy.context.scene, catalog)
 
 
 def close() -> None:
@@ -95,11 +95,11 @@ def what_is_not_ticked_is_not_sent():
         fields = fresh()
         connect()
         fields.loss, fields.preset = "example", "turbo"
-        recipe = addon.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
+        recipe = addon.recipe.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
         assert not isinstance(recipe.settings.loss_parameters, dict)
         item("example/warm_up").override = True
         item("nfsd/threshold").override = True  # of another loss: not sent with this one
-        recipe = addon.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
+        recipe = addon.recipe.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
         assert recipe.settings.loss_parameters == {"warm_up": 100.0}
         close()
 
@@ -123,13 +123,13 @@ def values_stay_in_the_server_s_range():
         assert abs(item("example/strength").value - 0.9) < FLOAT
         sentence = "Strength of the loss 'example' must lie between 0 and 0.2; it is 0.9."
         assert sentence in sentences(guidance()), guidance()
-        assert addon.panel_form.missing_field(bpy.context.scene, runtime.session().catalog) == sentence
+        assert addon.recipe.panel_form.missing_field(bpy.context.scene, runtime.session().catalog) == sentence
         assert not generate_button()
         item("example/strength").value = 0.9  # typed again: brought into the range
         assert abs(item("example/strength").value - 0.2) < FLOAT
         assert generate_button()
         # Of single precision, 0.2 is a little more than 0.2; the server must not see that.
-        recipe = addon.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
+        recipe = addon.recipe.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
         assert recipe.settings.loss_parameters == {"strength": 0.2}
         close()
 
@@ -151,7 +151,9 @@ def a_catalog_that_shrinks_is_a_sentence_and_loses_nothing():
         assert "The server has no loss 'example'; choose one of: sds, nfsd" in sentences(guidance()), guidance()
         assert "value=example" not in menu("LIMBECK_MT_losses")
         assert not generate_button()
-        assert "no loss 'example'" in addon.panel_form.missing_field(bpy.context.scene, runtime.session().catalog)
+        assert "no loss 'example'" in addon.recipe.panel_form.missing_field(
+            bpy.context.scene, runtime.session().catalog
+        )
         assert item("example/strength").override  # kept for the server that knows it
         assert item("example/warm_up") is None
         bpy.ops.limbeck.choose(kind="loss", value="sds")
@@ -217,7 +219,7 @@ def an_override_begins_at_what_the_preset_says():
         fields.override_density_level, fields.override_render_size = True, True
         fields.render_size = 32
         fields.override_guidance_scale, fields.guidance_scale = True, 0.1
-        settings = addon.settings_form.settings_from(fields, runtime.session().catalog)
+        settings = addon.recipe.settings_form.settings_from(fields, runtime.session().catalog)
         assert settings == {
             "guidance_scale": 0.1,
             "steps": 5,
@@ -225,7 +227,7 @@ def an_override_begins_at_what_the_preset_says():
             "mesh_resolution": 128,
             "density_level": None,
         }, settings
-        recipe = addon.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
+        recipe = addon.recipe.panel_form.recipe_from(bpy.context.scene, runtime.session().catalog)
         assert recipe.settings.steps == 5
         close()
 
@@ -258,19 +260,19 @@ def the_panel_says_what_a_preset_changes():
         assert "Render size: 64 -> 64, as the preset" not in preset_panel()
         assert "Render size: 64, as the preset" in sentences(preset_panel()), preset_panel()
         assert bpy.ops.limbeck.clear_overrides() == {"FINISHED"}
-        assert addon.settings_form.overrides_of(fields) == {}
+        assert addon.recipe.settings_form.overrides_of(fields) == {}
         close()
 
 
 def ranges_are_the_protocol_s():
-    ranges = addon.recipe_form.settings_ranges()
+    ranges = addon.recipe.recipe_form.settings_ranges()
     assert ranges["steps"] == (1, 200_000)
     assert ranges["render_size"] == (16, 1024)
     assert ranges["density_level"] == (0.0, 1e6)
     assert ranges["guidance_scale"] == (0.0, 1000.0)
     addon.register()
     properties = bpy.context.scene.limbeck.bl_rna.properties
-    for name in addon.settings_form.OVERRIDES:
+    for name in addon.recipe.settings_form.OVERRIDES:
         assert properties[name].hard_max == ranges[name][1], name
         assert properties[f"override_{name}"].description
         assert properties[name].description
@@ -305,7 +307,7 @@ def a_hub_id_takes_the_presets_of_the_prior_that_takes_any_text():
         fields = fresh()
         connect()
         fields.prior, fields.preset, fields.loss = "owner/name", "standard", "nfsd"
-        assert addon.settings_form.settings_problem(fields, runtime.session().catalog) == ""
+        assert addon.recipe.settings_form.settings_problem(fields, runtime.session().catalog) == ""
         assert panels.choices.current_preset(fields)["steps"] == 25_000
         fields.prior = "nonsense"
         assert "The server has no prior 'nonsense'" in sentences(guidance())

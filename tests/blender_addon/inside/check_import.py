@@ -14,8 +14,8 @@ from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import Orbit, Recipe, Rig, recipe_from_json
 
 addon = harness.load_addon()
-scene_import, mesh_arrays = addon.scene_import, addon.mesh_arrays
-Placement = addon.placement.Placement
+scene_import, mesh_arrays = addon.results.scene_import, addon.results.mesh_arrays
+Placement = addon.rig.placement.Placement
 RECIPE = Recipe(prompt="a  yellow duck\n", rig=Rig(orbit=Orbit()))
 ORIGIN = scene_import.Origin("job-0001", RECIPE, {"iou": 0.84, "watertight": True})
 

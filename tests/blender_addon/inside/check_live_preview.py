@@ -12,7 +12,7 @@ import numpy as np
 from limbeck_protocol.messages import Preview, View
 
 addon = harness.load_addon()
-editor, overlay = addon.image_editor_preview, addon.viewport_overlay
+editor, overlay = addon.previews.image_editor_preview, addon.previews.viewport_overlay
 runtime = addon.runtime
 
 
@@ -45,7 +45,7 @@ def sight(azimuth: float = 0.0, distance: float = 3.0):
     matrix = np.eye(4)
     matrix[:3, :3] = turned(azimuth)
     matrix[:3, 3] = distance * matrix[:3, 2]
-    return addon.viewer_camera.Sight(matrix, (-0.8, 0.8, -0.5, 0.5))
+    return addon.previews.viewer_camera.Sight(matrix, (-0.8, 0.8, -0.5, 0.5))
 
 
 # --- Image Editor ---
@@ -148,7 +148,7 @@ def shown(monotonic: list[float]) -> overlay.ViewportOverlay:
     """An overlay that is on as far as it can be where there is no window, with a clock in our hands."""
     overlay.time = type("clock", (), {"monotonic": staticmethod(lambda: monotonic[0])})
     one = overlay.ViewportOverlay()
-    one.show({"Scene": addon.placement.Placement()}, 48)
+    one.show({"Scene": addon.rig.placement.Placement()}, 48)
     assert not one.is_on, "in the background nothing is drawn"
     return one
 
@@ -210,7 +210,7 @@ def a_picture_from_the_view_lies_exactly_where_it_was_asked_for() -> None:
     camera = one.viewer()
     one.take(picture(5, from_viewer=True, view=View(camera_to_world=camera.camera_to_world, lens=camera.lens)))
     left, right, bottom, top = one.place(1)
-    ball = addon.viewer_camera.ball_rectangle(sight().camera_to_world)
+    ball = addon.previews.viewer_camera.ball_rectangle(sight().camera_to_world)
     np.testing.assert_allclose([right - left, top - bottom], [(ball[1] - ball[0]) / 1.6, ball[3] - ball[2]], rtol=1e-5)
     np.testing.assert_allclose([left + right, bottom + top], [1.0, 1.0], atol=1e-6)
     restore_clock()

@@ -155,7 +155,9 @@ def sentences_fit_a_sidebar_of_240_pixels():
     session = runtime.session()
     long_path = "/a/very/long/path/without/any/blank/in/it/that/goes/on/and/on/server.log"
     runtime.tools().notice = f"Found Limbeck at {long_path}"
-    finding = addon.server_tools.Finding("torch", is_ok=False, is_needed=True, text=long_path, remedy="Get it.")
+    finding = addon.connection.server_tools.Finding(
+        "torch", is_ok=False, is_needed=True, text=long_path, remedy="Get it."
+    )
     runtime.tools().findings = (finding,)
     for code in (*ErrorCode, None):
         session.error = LimbeckError(code, f"Something went wrong with {long_path}.") if code else None

@@ -64,7 +64,7 @@ def a_red_cube_arrives():
 
 
 def the_server_that_was_started_is_stopped():
-    addon.server_process.stop()
+    addon.connection.server_process.stop()
     error = harness.error_of(lambda: api.connect(start_server=False))
     assert error.code == ErrorCode.NO_SERVER
 

@@ -115,21 +115,21 @@ def every_state_can_be_drawn():
     assert "limbeck.generate" in text
     assert "limbeck.cancel" not in text
     assert "prompt" in text
-    followed = addon.session.FollowedJob("job-0001", wants_mesh=True)
+    followed = addon.connection.session.FollowedJob("job-0001", wants_mesh=True)
     session.followed = followed
     for state in JobState:
         progress = Progress(phase="optimise", step=120, steps=300, seconds_left=35.0)
         followed.info = JobInfo(job_id="job-0001", state=state, recipe=Recipe(prompt="a duck"), created=0.0)
         followed.progress = progress
         session.jobs = [followed.info]
-        for session_state in addon.session.SessionState:
+        for session_state in addon.connection.session.SessionState:
             session.state = session_state
             text = drawn()
             if session_state == "following":
                 assert "Distilling 120/300, 0:35 left" in text, text
                 assert "limbeck.cancel" in text
                 assert "limbeck.generate" not in text
-    session.state = addon.session.SessionState.READY
+    session.state = addon.connection.session.SessionState.READY
     for code in ErrorCode:
         session.error = LimbeckError(code, "Something long enough to be wrapped went wrong, and here is what it was.")
         text = drawn()
@@ -144,7 +144,7 @@ def buttons_say_why_they_are_grey():
     addon.register()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     fields = bpy.context.scene.limbeck
-    missing = addon.panel_form.missing_field
+    missing = addon.recipe.panel_form.missing_field
     assert "Write a prompt" in missing(bpy.context.scene)
     with harness.in_sidebar():
         assert not bpy.ops.limbeck.generate.poll()
@@ -170,14 +170,14 @@ def the_panel_s_fields_become_a_recipe():
     fields = scene.limbeck
     fields.prompt, fields.negative_prompt = " a red cube ", "blurry"
     fields.loss, fields.preset, fields.seed = "nfsd", "quick", 7
-    recipe = addon.panel_form.recipe_from(scene)
+    recipe = addon.recipe.panel_form.recipe_from(scene)
     assert (recipe.prompt, recipe.negative_prompt, recipe.loss) == ("a red cube", "blurry", "nfsd")
     assert (recipe.preset, recipe.prior, recipe.seed) == ("quick", "exact", 7)
     assert recipe.rig.cameras is None
     assert recipe.rig.orbit.elevation_deg == (-30.0, 60.0)
     scene.cursor.location = (1.0, 2.0, 3.0)
     fields.size = 0.5
-    placement = addon.panel_form.placement_from(scene)
+    placement = addon.recipe.panel_form.placement_from(scene)
     assert (placement.location, placement.size) == ((1.0, 2.0, 3.0), 0.5)
     empty = bpy.data.objects.new("Here", None)
     scene.collection.objects.link(empty)
@@ -185,7 +185,7 @@ def the_panel_s_fields_become_a_recipe():
     empty["limbeck_elevation_deg"] = [0.0, 20.0]
     bpy.context.view_layer.update()
     fields.target, fields.rig_source = empty, "BOTH"
-    recipe = addon.panel_form.recipe_from(scene)
+    recipe = addon.recipe.panel_form.recipe_from(scene)
     assert recipe.rig.orbit.elevation_deg == (0.0, 20.0)
     assert recipe.rig.cameras.camera_to_world.shape == (1, 4, 4)
     camera = scene.camera.matrix_world.translation
@@ -206,7 +206,7 @@ def previews_keep_colour_and_turn_rows():
     image[0] = (255, 128, 0)
     runtime.preview.show(image)
     assert runtime.preview.size == (6, 4)
-    rows = addon.preview_image.rgba_rows_from_bottom(image).reshape(4, 6, 4)
+    rows = addon.previews.preview_image.rgba_rows_from_bottom(image).reshape(4, 6, 4)
     assert np.allclose(rows[-1, 0], (1, 128 / 255, 0, 1))
     assert np.allclose(rows[0, 0], (0, 0, 0, 1))
     runtime.preview.show(np.zeros((16, 16, 3), dtype=np.uint8))

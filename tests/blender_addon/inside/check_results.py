@@ -14,7 +14,7 @@ from limbeck_protocol.recipe import Orbit, Recipe, Rig, Settings, recipe_from_js
 from recording import drawn
 
 addon = harness.load_addon()
-runtime, on_object = addon.runtime, addon.recipe_on_object
+runtime, on_object = addon.runtime, addon.results.recipe_on_object
 
 
 def fresh() -> bpy.types.Scene:
@@ -28,8 +28,8 @@ def new_result(recipe: Recipe | None = None, **place) -> bpy.types.Object:
     recipe = recipe or Recipe(prompt="a yellow duck", rig=Rig(orbit=Orbit()))
     origin = on_object.Origin("job-0001", recipe, {"iou": 0.84})
     picture = np.full((600, 300, 3), (255, 0, 128), dtype=np.uint8)
-    return addon.scene_import.import_mesh(
-        bpy.context.scene, harness.cube_arrays(addon), origin, addon.placement.Placement(**place), picture=picture
+    return addon.results.scene_import.import_mesh(
+        bpy.context.scene, harness.cube_arrays(addon), origin, addon.rig.placement.Placement(**place), picture=picture
     )
 
 
@@ -135,8 +135,8 @@ def branch_loads_the_recipe_into_the_panel():
     assert (fields.override_guidance_scale, fields.guidance_scale) == (True, 12.5)
     assert (fields.override_density_level, fields.density_level) == (True, 0.0)
     assert not fields.override_face_budget
-    again = addon.panel_form.recipe_from(scene)
-    differences = addon.recipe_comparison.compare_recipes(recipe, again)
+    again = addon.recipe.panel_form.recipe_from(scene)
+    differences = addon.recipe.recipe_comparison.compare_recipes(recipe, again)
     assert [difference.field for difference in differences] == ["seed"], differences
     assert bpy.ops.limbeck.branch() == {"FINISHED"}
     assert fields.seed == 41
@@ -175,7 +175,7 @@ def a_result_becomes_an_asset_with_its_picture_and_tags():
     data = thing.asset_data
     assert data.description == "a yellow duck"
     assert sorted(tag.name for tag in data.tags) == ["duck", "sds", "yellow"]
-    assert data.catalog_id == addon.result_asset.CATALOG_ID
+    assert data.catalog_id == addon.results.result_asset.CATALOG_ID
     assert bpy.ops.limbeck.mark_as_asset() == {"FINISHED"}
     assert len(data.tags) == 3
     with tempfile.TemporaryDirectory() as folder:
@@ -187,7 +187,7 @@ def a_result_becomes_an_asset_with_its_picture_and_tags():
         for _ in range(2):
             bpy.ops.limbeck.mark_as_asset()
         text = catalogs.read_text()
-        assert text.count(addon.result_asset.CATALOG_ID) == 1, text
+        assert text.count(addon.results.result_asset.CATALOG_ID) == 1, text
         assert "VERSION 1" in text
         bpy.ops.wm.save_mainfile()
         bpy.ops.wm.open_mainfile(filepath=file)
@@ -195,7 +195,7 @@ def a_result_becomes_an_asset_with_its_picture_and_tags():
         assert tuple(thing.preview.image_size) == (100, 200)
         pixels = np.array(thing.preview.image_pixels_float[:4])
         assert np.allclose(pixels, (1.0, 0.0, 128 / 255, 1.0), atol=0.01), pixels
-        assert thing.asset_data.catalog_id == addon.result_asset.CATALOG_ID
+        assert thing.asset_data.catalog_id == addon.results.result_asset.CATALOG_ID
         fresh()
     del library
 
@@ -212,11 +212,11 @@ def an_import_into_a_file_whose_collection_was_deleted_makes_a_new_one():
     scene.limbeck.prompt = "a red cube"
     new_result()
     bpy.ops.limbeck.generate()
-    while runtime.session().state != addon.session.SessionState.FETCHING:
+    while runtime.session().state != addon.connection.session.SessionState.FETCHING:
         assert runtime.pump() is not None, runtime.session().error
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)  # somebody tidies up while the mesh is on its way
-    bpy.data.collections.remove(addon.scene_import.result_collection(scene))
+    bpy.data.collections.remove(addon.results.scene_import.result_collection(scene))
     runtime.wait(30)
     assert bpy.data.objects["Red cube"].users_collection[0].name == "Limbeck"
 

@@ -11,8 +11,8 @@ from limbeck_protocol.recipe import MAX_CAMERAS, Orbit
 from mathutils import Euler, Matrix, Vector
 
 addon = harness.load_addon()
-camera_rig = addon.camera_rig
-Placement, placement_of = addon.placement.Placement, addon.placement.placement_of
+camera_rig = addon.rig.camera_rig
+Placement, placement_of = addon.rig.placement.Placement, addon.rig.placement.placement_of
 
 
 def fresh(width: int = 1920, height: int = 1080) -> bpy.types.Scene:
@@ -142,8 +142,8 @@ def an_imported_vertex_is_seen_where_the_server_saw_it():
     placement = Placement(location=(0.5, 0.1, 0.2), rotation=tuple(Euler((0.0, 0.0, 0.4)).to_quaternion()), size=1.4)
     got = camera_rig.cameras_of(scene, placement, [camera])
     cube = harness.cube_arrays(addon)
-    origin = addon.scene_import.Origin("job-0001", Recipe(prompt="a cube"), {})
-    result = addon.scene_import.import_mesh(scene, cube, origin, placement)
+    origin = addon.results.scene_import.Origin("job-0001", Recipe(prompt="a cube"), {})
+    result = addon.results.scene_import.import_mesh(scene, cube, origin, placement)
     bpy.context.view_layer.update()
     for vertex, point in zip(result.data.vertices, cube.vertices, strict=True):
         theirs = blender_picture_position(camera, scene, result.matrix_world @ vertex.co)

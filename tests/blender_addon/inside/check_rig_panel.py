@@ -12,8 +12,8 @@ from limbeck_protocol.recipe import Orbit
 from mathutils import Matrix, Vector
 
 addon = harness.load_addon()
-rig_form, camera_rig, camera_notes = addon.rig_form, addon.camera_rig, addon.camera_notes
-placement_of = addon.placement.placement_of
+rig_form, camera_rig, camera_notes = addon.rig.rig_form, addon.rig.camera_rig, addon.rig.camera_notes
+placement_of = addon.rig.placement.placement_of
 
 
 def fresh(source: str = "ORBIT") -> bpy.types.Scene:
@@ -56,13 +56,13 @@ def an_orbit_box_marks_place_size_front_and_ranges():
     orbit = rig_form.orbit_from_fields(scene)
     assert np.allclose(orbit.elevation_deg, (0, 20))
     assert orbit.weight == 3.0
-    for name in addon.orbit_box.ORBIT_FIELDS:
+    for name in addon.rig.orbit_box.ORBIT_FIELDS:
         settings = box.id_properties_ui(f"limbeck_{name}").as_dict()
         assert len(settings["description"]) > 20
         assert settings["min"] < settings["max"]
     box["limbeck_distance"] = [3.0, 4.0]
     box["limbeck_field_of_view_deg"] = [30.0, 35.0]
-    recipe = addon.panel_form.recipe_from(scene)
+    recipe = addon.recipe.panel_form.recipe_from(scene)
     assert (recipe.rig.orbit.distance, recipe.rig.orbit.field_of_view_deg) == ((3.0, 4.0), (30.0, 35.0))
     # By keywords, beside the one that is there: its place and turn are as asked.
     assert bpy.ops.limbeck.add_orbit_box(location=(5, 0, 0), size=2.0, turn=math.pi / 2) == {"FINISHED"}
@@ -74,7 +74,7 @@ def an_orbit_box_marks_place_size_front_and_ranges():
     assert np.allclose(rig_form.orbit_from_fields(scene).distance, Orbit().distance)
     bpy.data.objects.remove(other)
     assert scene.limbeck.target is None
-    assert addon.panel_form.recipe_from(scene).rig.orbit is not None
+    assert addon.recipe.panel_form.recipe_from(scene).rig.orbit is not None
 
 
 def mirrored_and_sheared_empties_keep_front_and_up():
@@ -110,24 +110,24 @@ def cameras_are_chosen_by_collection_selection_or_path():
     assert names() == ["B", "C"]
     scene.limbeck.camera_source = "SELECTED"
     assert names() == []
-    assert "Select a camera" in addon.panel_form.missing_field(scene)
+    assert "Select a camera" in addon.recipe.panel_form.missing_field(scene)
     for name in ("A", "C"):
         bpy.data.objects[name].select_set(True)
     assert names() == ["A", "C"]
-    assert len(addon.panel_form.recipe_from(scene).rig.cameras.lens) == 2
+    assert len(addon.recipe.panel_form.recipe_from(scene).rig.cameras.lens) == 2
     scene.limbeck.camera_source = "PATH"
     assert names() == []
-    assert "active camera" in addon.panel_form.missing_field(scene)
+    assert "active camera" in addon.recipe.panel_form.missing_field(scene)
     scene.camera = bpy.data.objects["B"]
     assert names() == ["B"]
     # Markers bind cameras to frames, as they do when rendering.
     scene.frame_start, scene.frame_end, scene.limbeck.path_samples = 1, 100, 4
     for frame, name in ((20, "A"), (60, "C")):
         scene.timeline_markers.new(name, frame=frame).camera = bpy.data.objects[name]
-    chosen = [camera.name for camera, _ in addon.camera_path.path_cameras(scene, 4)]
+    chosen = [camera.name for camera, _ in addon.rig.camera_path.path_cameras(scene, 4)]
     assert chosen == ["A", "A", "C", "C"]  # at 1, 34, 67, 100
     scene.frame_end = 1
-    assert len(addon.camera_path.path_cameras(scene, 4)) == 1
+    assert len(addon.rig.camera_path.path_cameras(scene, 4)) == 1
 
 
 def a_path_leaves_the_frame_and_what_is_not_keyed_alone():
@@ -145,7 +145,7 @@ def a_path_leaves_the_frame_and_what_is_not_keyed_alone():
     bpy.app.handlers.depsgraph_update_post.append(lambda changed, _: seen.append(changed.name))
     before, blocks = np.array(camera.matrix_world), harness.data_blocks()
     scenes = len(bpy.data.scenes)
-    rig = addon.panel_form.recipe_from(scene).rig
+    rig = addon.recipe.panel_form.recipe_from(scene).rig
     bpy.app.handlers.depsgraph_update_post.pop()
     assert np.allclose(rig.cameras.camera_to_world[:, 0, 3], np.linspace(-0.5, 0.5, 9), atol=0.2)
     assert np.all(np.diff(rig.cameras.camera_to_world[:, 0, 3]) > 0)
@@ -156,12 +156,12 @@ def a_path_leaves_the_frame_and_what_is_not_keyed_alone():
     assert np.allclose(rig.cameras.weight, 1 / 9)  # the path counts as one camera
     # A camera that cannot serve at one frame is named with the frame, and the private scene is gone all the same.
     camera.data.type = "ORTHO"
-    error = harness.error_of(lambda: addon.panel_form.recipe_from(scene))
+    error = harness.error_of(lambda: addon.recipe.panel_form.recipe_from(scene))
     assert "Camera 'Camera, frame 1' is orthographic;" in error.message
     assert len(bpy.data.scenes) == scenes
     camera.data.type = "PERSP"
     camera.hide_viewport = True
-    error = harness.error_of(lambda: addon.panel_form.recipe_from(scene))
+    error = harness.error_of(lambda: addon.recipe.panel_form.recipe_from(scene))
     assert "is disabled in viewports" in error.message
     assert "Outliner" in error.remedy.label
 
@@ -175,7 +175,7 @@ def weights_and_prompts_are_edited_on_the_camera():
     assert one["limbeck_prompt"] == "with its beak open"
     assert two.limbeck_view_weight == 1.0
     scene.limbeck.orbit_weight = 4.0
-    rig = addon.panel_form.recipe_from(scene).rig
+    rig = addon.recipe.panel_form.recipe_from(scene).rig
     assert rig.cameras.weight.tolist() == [3.0, 1.0]
     assert rig.cameras.prompt_suffix == [", with its beak open", ""]
     assert rig.orbit.weight == 4.0
@@ -214,7 +214,7 @@ def a_sheared_camera_is_refused():
     parent.scale, camera.parent, camera.rotation_euler = (1.0, 1.3, 1.0), parent, (1.5, 0.3, 0.2)
     bpy.context.view_layer.update()
     assert "sheared" in states(scene)["Camera"].error
-    assert "sheared" in str(harness.error_of(lambda: addon.panel_form.recipe_from(scene)))
+    assert "sheared" in str(harness.error_of(lambda: addon.recipe.panel_form.recipe_from(scene)))
 
 
 def views_that_the_exact_prior_does_not_know_get_a_note():

@@ -95,7 +95,7 @@ def differences_px(scene, camera, box, cameras, number=0) -> float:
 
 def compare(scene, camera, box) -> float:
     """Return the largest difference in pixels for the rig that the panel would send."""
-    cameras = addon.panel_form.recipe_from(scene).rig.cameras
+    cameras = addon.recipe.panel_form.recipe_from(scene).rig.cameras
     assert len(cameras.lens) == 1
     return differences_px(scene, camera, box, cameras)
 
@@ -163,7 +163,7 @@ def every_way_to_place_a_camera():
     bpy.context.view_layer.layer_collection.children["Hidden"].exclude = True
     camera.location, camera.rotation_euler = (0.3, -3.0, 0.2), (1.5, 0.0, 0.1)
     scene.limbeck.cameras = hidden
-    cameras = addon.panel_form.recipe_from(scene).rig.cameras
+    cameras = addon.recipe.panel_form.recipe_from(scene).rig.cameras
     bpy.context.view_layer.layer_collection.children["Hidden"].exclude = False
     bpy.context.view_layer.update()
     worst["in an excluded collection"] = differences_px(scene, camera, box, cameras)
@@ -215,7 +215,7 @@ def a_path_and_its_zoom():
         camera.data.keyframe_insert("shift_x", frame=frame)
     scene.frame_set(23, subframe=0.5)
     scene.limbeck.camera_source, scene.limbeck.path_samples = "PATH", 7
-    cameras = addon.panel_form.recipe_from(scene).rig.cameras
+    cameras = addon.recipe.panel_form.recipe_from(scene).rig.cameras
     assert (scene.frame_current, scene.frame_subframe) == (23, 0.5)
     assert cameras.lens.shape == (7, 3)
     assert math.isclose(cameras.weight.sum(), 1.0, rel_tol=1e-6)
@@ -231,7 +231,7 @@ def points_fall_apart_where_something_is_wrong():
     """The measure itself: a shift forgotten, or a sensor read the wrong way round, is many pixels."""
     scene = fresh(1080, 1920)
     camera, box = new_camera(sensor_fit="VERTICAL"), new_box()
-    cameras = addon.panel_form.recipe_from(scene).rig.cameras
+    cameras = addon.recipe.panel_form.recipe_from(scene).rig.cameras
     camera.data.shift_x = 0.01
     bpy.context.view_layer.update()
     assert differences_px(scene, camera, box, cameras) > 1.0

@@ -106,7 +106,7 @@ def a_server_that_gives_up_says_why_and_offers_its_log():
     view = addon.panels.main.current_view()
     assert (view.state, view.button.operator) == (State.NO_SERVER, "limbeck.show_log")
     assert bpy.ops.limbeck.show_log() == {"FINISHED"}
-    assert "The disk is made of cheese." in addon.server_log.tail(addon.server_log.log_path())
+    assert "The disk is made of cheese." in addon.connection.server_log.tail(addon.connection.server_log.log_path())
 
 
 harness.main(

@@ -11,7 +11,7 @@ import numpy as np
 
 addon = harness.load_addon()
 runtime = addon.runtime
-State = addon.session.SessionState
+State = addon.connection.session.SessionState
 
 
 def fresh(prompt: str = "a red cube"):

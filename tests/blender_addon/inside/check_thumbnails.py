@@ -11,7 +11,7 @@ addon = harness.load_addon()
 
 
 def hostile_thumbnails_are_refused():
-    read = addon.thumbnails.read_thumbnail
+    read = addon.previews.thumbnails.read_thumbnail
 
     def saved(array: np.ndarray) -> bytes:
         stream = io.BytesIO()
@@ -39,8 +39,8 @@ def hostile_thumbnails_are_refused():
 
 
 def only_so_many_pictures_are_kept():
-    pictures = addon.thumbnails.Thumbnails()
-    for number in range(addon.thumbnails.KEPT + 3):
+    pictures = addon.previews.thumbnails.Thumbnails()
+    for number in range(addon.previews.thumbnails.KEPT + 3):
         pictures.show(f"job-{number:05}", np.zeros((96, 96, 3), np.uint8))
     assert "job-00002" not in pictures
     assert "job-00003" in pictures

@@ -13,7 +13,7 @@ import numpy as np
 
 addon = harness.load_addon()
 runtime = addon.runtime
-State = addon.session.SessionState
+State = addon.connection.session.SessionState
 
 
 def fresh(prompt: str = "a red cube") -> bpy.types.Scene:
@@ -63,7 +63,7 @@ def losses_land_in_a_row_and_all_jobs_are_handed_in_at_once():
     assert bpy.ops.limbeck.variants(losses="sds, nfsd,csd") == {"FINISHED"}
     ids = [entry.job_id for entry in scene.limbeck.jobs]
     pump_until(lambda: set(ids) <= states_on_server().keys(), 10)
-    assert len(addon.wanted_results.wanted_ids()) == 3
+    assert len(addon.results.wanted_results.wanted_ids()) == 3
     assert not results()
     assert not bpy.ops.limbeck.variants.poll()
     runtime.wait(60)
@@ -74,19 +74,19 @@ def a_variant_that_fails_does_not_keep_the_others_back():
     scene = fresh("a failing cube")
     bpy.ops.limbeck.variants(count=1)
     scene.limbeck.prompt = "a red cube"
-    pump_until(lambda: addon.wanted_results.troubles())
-    assert addon.wanted_results.troubles() == [("a failing cube", "There is no surface to be found.")]
+    pump_until(lambda: addon.results.wanted_results.troubles())
+    assert addon.results.wanted_results.troubles() == [("a failing cube", "There is no surface to be found.")]
     session = runtime.session()
     pump_until(lambda: not session.is_busy)
     # One that the server refuses after the first was taken.
-    recipe = addon.panel_form.recipe_from(scene)
+    recipe = addon.recipe.panel_form.recipe_from(scene)
     gryphon = addon.api.recipe_for("a gryphon")
     ids = runtime.wanted.submit(session, [recipe, gryphon, recipe])
     for job_id, prompt in zip(ids, ("a red cube", "a gryphon", "a red cube"), strict=True):
-        runtime.remember(scene, job_id, prompt, addon.placement.Placement(), is_wanted=True)
+        runtime.remember(scene, job_id, prompt, addon.rig.placement.Placement(), is_wanted=True)
     pump_until(lambda: len(results()) == 2, 30)
-    assert addon.wanted_results.troubles()[-1] == ("a gryphon", "The word 'gryphon' is not known.")
-    assert not addon.wanted_results.wanted_ids()
+    assert addon.results.wanted_results.troubles()[-1] == ("a gryphon", "The word 'gryphon' is not known.")
+    assert not addon.results.wanted_results.wanted_ids()
 
 
 def cancel_ends_the_rest_too():
@@ -97,7 +97,7 @@ def cancel_ends_the_rest_too():
     pump_until(lambda: set(ids) <= states_on_server().keys(), 10)
     assert bpy.ops.limbeck.cancel() == {"FINISHED"}
     pump_until(lambda: {states_on_server()[job_id] for job_id in ids} == {"cancelled"})
-    assert not addon.wanted_results.wanted_ids()
+    assert not addon.results.wanted_results.wanted_ids()
     assert not results()
     while runtime.pump() is not None:
         time.sleep(0.01)
@@ -149,7 +149,7 @@ def an_undo_during_the_jobs_loses_none_and_brings_none_back():
     assert len(results()) == 1
     pump_for(1.0)
     assert len(results()) == 1  # what was undone stays undone
-    assert not addon.wanted_results.wanted_ids()
+    assert not addon.results.wanted_results.wanted_ids()
     runtime.wait(30)
 
 

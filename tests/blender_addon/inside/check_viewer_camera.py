@@ -9,7 +9,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Euler, Matrix, Vector
 
 addon = harness.load_addon()
-camera_room = addon.viewer_camera
+camera_room = addon.previews.viewer_camera
 FRAMES = {
     "at the origin": Matrix(),
     "placed, turned and large": Matrix.LocRotScale((1.0, -2.0, 3.0), Euler((0.3, -0.2, 1.1)), (2.5, 2.5, 2.5)),

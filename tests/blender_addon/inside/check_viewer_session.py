@@ -76,7 +76,7 @@ def a_view_that_rests_is_rendered_a_few_times_a_second_only() -> None:
     del pictures[:]
     begun = time.monotonic()
     pump_until(lambda: time.monotonic() - begun > 2.0)
-    most = (time.monotonic() - begun) / addon.session_job.VIEWER_PAUSE_S + 1
+    most = (time.monotonic() - begun) / addon.connection.session_job.VIEWER_PAUSE_S + 1
     assert 2 <= len(seen_from(pictures, 1)) <= most
     end(session)
 

@@ -73,7 +73,7 @@ def cube_arrays(addon: ModuleType, side: float = 1.0, texture_size: int = 64):
     for number, colour in enumerate(CUBE_COLOURS):
         column, row = number % 3, number // 3
         texture[row * half : (row + 1) * half, column * third : (column + 1) * third] = colour
-    return addon.mesh_arrays.MeshArrays(
+    return addon.results.mesh_arrays.MeshArrays(
         vertices=corners,
         faces=np.array(faces, dtype=np.int32),
         vertex_colours=((corners / side) + 0.5).astype(np.float32),

@@ -10,7 +10,7 @@ from limbeck_protocol.client import Client, Ticket
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 from limbeck_protocol.limits import LIMITS
 
-from .mesh_arrays import LIMIT_BYTES
+from ..results.mesh_arrays import LIMIT_BYTES
 
 _CHUNKS_IN_FLIGHT = 4
 

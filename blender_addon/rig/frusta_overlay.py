@@ -12,9 +12,9 @@ import bpy
 import numpy as np
 from limbeck_protocol.errors import LimbeckError
 
+from ..connection.followed_job import FollowedJob
 from .camera_pose import CameraPose, pose_of
 from .camera_rig import pose_to_object
-from .followed_job import FollowedJob
 from .placement import Placement
 from .rig_form import (
     cameras_from,

@@ -19,9 +19,9 @@ from limbeck_protocol.job_states import FINAL_STATES, JobState
 from limbeck_protocol.recipe import Recipe
 from limbeck_protocol.replies import error_from_reply
 
+from ..results.mesh_arrays import MeshArrays, read_mesh_arrays
 from .download import Download, artifact_named
 from .followed_job import FollowedJob
-from .mesh_arrays import MeshArrays, read_mesh_arrays
 from .server_search import ServerChoice, ServerSearch
 from .session_facts import SessionFacts
 from .session_job import JobWatch, Viewer

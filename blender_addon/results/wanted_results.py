@@ -15,7 +15,7 @@ from limbeck_protocol.client import new_job_id
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import Recipe
 
-from .session import Session
+from ..connection.session import Session
 from .submitted_jobs import entries, mend
 
 INTERVAL_S = 0.1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from .placement import Placement
+from ..rig.placement import Placement
 
 REMEMBERED_JOBS = 100
 

@@ -6,8 +6,8 @@ import bpy
 from limbeck_protocol.messages import Catalog
 from limbeck_protocol.recipe import Recipe
 
+from ..rig.rig_form import cameras_from, orbit_from_fields, placement_from, rig_from, rig_problem
 from .recipe_form import check_prompt, make_recipe
-from .rig_form import cameras_from, orbit_from_fields, placement_from, rig_from, rig_problem
 from .settings_form import settings_from, settings_problem
 
 __all__ = ["cameras_from", "missing_field", "orbit_from_fields", "placement_from", "recipe_from"]

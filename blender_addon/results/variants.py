@@ -8,8 +8,8 @@ import msgspec
 from limbeck_protocol.recipe import Recipe, check_recipe
 from mathutils import Quaternion, Vector
 
-from .placement import Placement
-from .recipe_form import bad_field
+from ..recipe.recipe_form import bad_field
+from ..rig.placement import Placement
 
 LIMIT_VARIANTS = 32
 SPACING = 1.25

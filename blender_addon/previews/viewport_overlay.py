@@ -15,7 +15,7 @@ import numpy as np
 from limbeck_protocol.messages import Preview, ViewerCamera
 from mathutils import Matrix, Quaternion
 
-from .placement import Placement
+from ..rig.placement import Placement
 from .viewer_camera import Rectangle, Sight, lens_for, place_on_screen, sight_of
 
 MOST_PER_S = 4.0

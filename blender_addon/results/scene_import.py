@@ -15,8 +15,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..rig.placement import Placement
 from .mesh_arrays import MeshArrays, check_mesh_arrays, has_clean_faces
-from .placement import Placement
 from .png import png_bytes
 from .recipe_on_object import Origin, write_origin
 from .result_asset import mark_as_asset, set_thumbnail

@@ -18,8 +18,8 @@ from limbeck_protocol.artifact_fetch import OUTAGE_CODES
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.job_states import JobState
 
+from ..connection.session import Session
 from .preview_image import rgba_rows_from_bottom
-from .session import Session
 
 THUMBNAIL_NAME = "thumbnail.npy"
 LIMIT_BYTES = 200 * 1024

@@ -22,7 +22,7 @@ from limbeck_protocol.discovery import find_folders, read_server_record
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 from limbeck_protocol.private_files import make_private_folder
 
-from .preference_fields import PROGRAM_FIELD
+from ..preference_fields import PROGRAM_FIELD
 
 LOG_NAME = "server.log"
 INSISTENCE_S = 5.0

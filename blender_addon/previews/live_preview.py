@@ -5,10 +5,10 @@ from __future__ import annotations
 import bpy
 from limbeck_protocol.messages import Preview, ViewerCamera
 
+from ..connection.session import Session
+from ..rig.placement import Placement
 from . import image_editor_preview
-from .placement import Placement
 from .preview_image import PreviewImage
-from .session import Session
 from .viewport_overlay import ViewportOverlay
 
 
