@@ -28,7 +28,7 @@ _ORBIT_TITLES = {
 
 
 class LIMBECK_PT_rig(Sidebar, bpy.types.Panel):
-    """Where the object grows and from where it is looked at."""
+    """From where the object is looked at; where it stands is the Shape panel's."""
 
     bl_label = "Cameras"
     bl_parent_id = "LIMBECK_PT_main"
@@ -42,10 +42,6 @@ class LIMBECK_PT_rig(Sidebar, bpy.types.Panel):
         row = layout.row()
         row.use_property_split = False
         row.prop(context.window_manager, "limbeck_show_rig", icon="OVERLAY", toggle=True)
-        layout.prop(fields, "target")
-        row = layout.row()
-        row.active = fields.target is None
-        row.prop(fields, "size")
         layout.operator("limbeck.add_orbit_box", icon="EMPTY_AXIS")
         layout.prop(fields, "rig_source")
         if uses_orbit(scene):

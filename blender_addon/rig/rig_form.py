@@ -13,6 +13,7 @@ import bpy
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import Orbit, Rig
 
+from ..recipe.recipe_form import as_written
 from .camera_notes import camera_note, orbit_note
 from .camera_path import path_cameras
 from .camera_pose import BadCameraError, CameraPose, path_poses, pose_of, poses_of
@@ -127,8 +128,8 @@ def orbit_from_fields(scene: bpy.types.Scene) -> Orbit:
     fields = scene.limbeck
     if has_own_orbit(fields.target):
         return orbit_from_empty(fields.target)
-    values = {name: list(getattr(fields, f"orbit_{name}")) for name in RANGE_FIELDS}
-    return orbit_from(values | {"weight": fields.orbit_weight})
+    values = {name: [as_written(end) for end in getattr(fields, f"orbit_{name}")] for name in RANGE_FIELDS}
+    return orbit_from(values | {"weight": as_written(fields.orbit_weight)})
 
 
 def rig_from(scene: bpy.types.Scene) -> Rig:

@@ -28,7 +28,7 @@ def test_tags_are_of_blenders_list(manifest: dict) -> None:
 
 
 def test_sentences_are_short_and_end_without_a_full_stop(manifest: dict) -> None:
-    assert set(manifest["permissions"]) == {"network", "files"}
+    assert set(manifest["permissions"]) == {"network", "files", "clipboard"}
     for sentence in (manifest["tagline"], *manifest["permissions"].values()):
         assert len(sentence) <= 64
         assert sentence[-1].isalnum()
