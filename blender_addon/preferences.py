@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +20,14 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyActio
 from .connection.server_search import ServerChoice
 from .preference_fields import LINE_FIELD, ONLINE_ACCESS_FIELD, PROGRAM_FIELD
 
+when_server_changes: list[Callable[[], None]] = []
+"""Called when another server is chosen; `runtime` puts itself here."""
+
 
 def _on_choice(_preferences, _context) -> None:
     """Another server is chosen: what was learnt from the old one does not hold."""
-    from . import runtime
-
-    runtime.leave_server()
+    for tell in when_server_changes:
+        tell()
 
 
 class LIMBECK_preferences(bpy.types.AddonPreferences):

@@ -16,7 +16,7 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 from . import job_list
 from .connection.server_tools import ServerTools
 from .connection.session import Session
-from .preferences import change, check_network_allowed, network_allowed, server_choice
+from .preferences import change, check_network_allowed, network_allowed, server_choice, when_server_changes
 from .previews.live_preview import LivePreview
 from .previews.preview_image import PreviewImage
 from .recipe.panel_form import placement_from
@@ -58,6 +58,9 @@ def leave_server() -> None:
     if _session is not None:
         _session.leave()
         _redraw_panels()
+
+
+when_server_changes[:] = [leave_server]
 
 
 def pump() -> float | None:

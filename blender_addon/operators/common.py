@@ -5,6 +5,7 @@ from limbeck_protocol.errors import LimbeckError
 
 from .. import runtime
 from ..preferences import network_allowed
+from ..recipe.panel_form import missing_field
 
 OFFLINE = "Switch on Allow Online Access in Preferences > System: the chosen server is on another computer"
 
@@ -31,6 +32,25 @@ def finish(operator: bpy.types.Operator, *, blocking: bool, timeout_s: float = 6
 def is_online(operator: type[bpy.types.Operator]) -> bool:
     """Return whether we may talk to the chosen server; tell the greyed-out button why not."""
     return unless(operator, "" if network_allowed() else OFFLINE)
+
+
+def is_free(operator: type[bpy.types.Operator]) -> bool:
+    """Return whether another job can be followed now; tell the greyed-out button why not."""
+    return is_online(operator) and unless(operator, "A job is on its way already" if runtime.session().is_busy else "")
+
+
+def may_generate(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Return whether a job can be handed in now; for the panel's button a prompt and a rig are needed too."""
+    if not is_free(operator):
+        return False
+    catalog = runtime.session().catalog
+    return unless(operator, missing_field(context.scene, catalog) if is_in_sidebar(context) else "")
+
+
+def is_in_sidebar(context: bpy.types.Context) -> bool:
+    """Return whether a button of the sidebar is meant, which can be grey; a script may give what the panel lacks."""
+    # Not the region: a button's poll is asked as if the view's main region were meant (INVOKE_REGION_WIN).
+    return context.area is not None and context.area.type == "VIEW_3D"
 
 
 def unless(operator: type[bpy.types.Operator], reason: str) -> bool:

@@ -5,9 +5,9 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 
 from .. import runtime
 from ..preferences import check_network_allowed
-from ..recipe.panel_form import missing_field, placement_from, recipe_from
-from .common import blocking_property, failed, finish, is_online, timeout_property, unless
-from .keywords import RecipeKeywords, given_fields, is_in_sidebar
+from ..recipe.panel_form import placement_from, recipe_from
+from .common import blocking_property, failed, finish, is_free, may_generate, timeout_property, unless
+from .keywords import RecipeKeywords, given_fields
 
 
 class LIMBECK_OT_generate(RecipeKeywords, bpy.types.Operator):
@@ -24,12 +24,7 @@ class LIMBECK_OT_generate(RecipeKeywords, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """No job on its way, and permission to talk to a server; for the panel's button also a prompt and a rig."""
-        if not is_online(cls):
-            return False
-        session = runtime.session()
-        if session.is_busy:
-            return unless(cls, "A job is on its way already")
-        return unless(cls, missing_field(context.scene, session.catalog) if is_in_sidebar(context) else "")
+        return may_generate(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit."""
@@ -83,9 +78,7 @@ class LIMBECK_OT_import_result(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """No job on its way, and permission to talk to a server."""
-        if not is_online(cls):
-            return False
-        return unless(cls, "A job is on its way already" if runtime.session().is_busy else "")
+        return is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Follow the job to its end, which may lie behind us, and import."""

@@ -46,9 +46,3 @@ def given_fields(operator: bpy.types.Operator, fields: bpy.types.PropertyGroup) 
                 setattr(fields, name, value)
             else:
                 fields.property_unset(name)
-
-
-def is_in_sidebar(context: bpy.types.Context) -> bool:
-    """Return whether a button of the sidebar is meant, which can be grey; a script may give what the panel lacks."""
-    # Not the region: a button's poll is asked as if the view's main region were meant (INVOKE_REGION_WIN).
-    return context.area is not None and context.area.type == "VIEW_3D"

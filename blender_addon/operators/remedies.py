@@ -10,7 +10,7 @@ from ..connection.server_log import log_path, tail
 from ..panels.sidebar import wrap
 from ..recipe.panel_form import placement_from
 from ..results.submitted_jobs import destination
-from .common import blocking_property, failed, finish, is_online, timeout_property, unless
+from .common import blocking_property, failed, finish, is_free, timeout_property, unless
 
 _LOWERED = ("render_size", "field_resolution")
 _DIALOG_PX = 420
@@ -132,9 +132,7 @@ class LIMBECK_OT_retry(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """No job on its way, and permission to talk to the server."""
-        if not is_online(cls):
-            return False
-        return unless(cls, "A job is on its way already" if runtime.session().is_busy else "")
+        return is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Find out what failed, and do that."""

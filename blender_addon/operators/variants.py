@@ -5,11 +5,11 @@ from limbeck_protocol.errors import LimbeckError
 
 from .. import runtime
 from ..preferences import check_network_allowed
-from ..recipe.panel_form import missing_field, placement_from, recipe_from
+from ..recipe.panel_form import placement_from, recipe_from
 from ..results.variants import LIMIT_VARIANTS, in_a_row, loss_variants, seed_variants
 from ..results.wanted_results import troubles
-from .common import blocking_property, failed, finish, is_online, timeout_property, unless
-from .keywords import RecipeKeywords, given_fields, is_in_sidebar
+from .common import blocking_property, failed, finish, may_generate, timeout_property
+from .keywords import RecipeKeywords, given_fields
 
 
 class LIMBECK_OT_variants(RecipeKeywords, bpy.types.Operator):
@@ -38,12 +38,7 @@ class LIMBECK_OT_variants(RecipeKeywords, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """No job on its way, and permission to talk to a server; for the panel's button also a prompt and a rig."""
-        if not is_online(cls):
-            return False
-        session = runtime.session()
-        if session.is_busy:
-            return unless(cls, "A job is on its way already")
-        return unless(cls, missing_field(context.scene, session.catalog) if is_in_sidebar(context) else "")
+        return may_generate(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit all of them."""

@@ -44,7 +44,10 @@ def publish(picture: Image.Image, folder: Path, name: str, *, width_px: int | No
             )
             picture.save(path, optimize=True)
         else:
-            picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            # Dithered, so that smooth shading shows no steps; plain where even that takes too many bytes.
+            picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+            if path.stat().st_size > LIMIT_BYTES:
+                picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
             break
     return path
 

@@ -150,6 +150,8 @@ def test_cancel_ends_the_running_job(story) -> None:
 
 def test_a_finished_job_stands_in_the_viewport(story) -> None:
     story.blender.run("bpy.context.scene.limbeck.preset = 'quick'\n_view()[2]['UI'].tag_redraw()")
+    # The rig's lines, which the orbit box has switched on, would hide what came of it.
+    story.blender.run("bpy.context.window_manager.limbeck_show_rig = False\n_view()[1].tag_redraw()")
     before = yellow_pixels(view(story))
     job_id = press_generate(story)
     assert story.job(job_id).recipe.preset == "quick"
