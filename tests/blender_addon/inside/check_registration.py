@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import bpy
 import harness
 import numpy as np
+import recording
 
 addon = harness.load_addon()
 runtime, panels, properties = addon.runtime, addon.panels, addon.properties
@@ -52,55 +51,13 @@ def importing_starts_nothing():
     assert not [name for name in sys.modules if name.split(".")[0] in {"torch", "limbeck_server"}]
 
 
-class Recorder:
-    """A layout that draws nothing and accepts only what Blender's own would, by Blender's own tables of names."""
-
-    functions = bpy.types.UILayout.bl_rna.functions
-    properties = bpy.types.UILayout.bl_rna.properties
-
-    def __init__(self, seen: list[str]) -> None:
-        object.__setattr__(self, "seen", seen)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        assert name in self.properties, name
-
-    def __getattr__(self, name: str):
-        function = self.functions[name]
-
-        def call(*arguments, **named):
-            for key, value in named.items():
-                assert key in function.parameters, (name, key)
-                if key == "icon":
-                    assert value in function.parameters["icon"].enum_items, value
-            self.seen.append(" ".join(str(value) for value in [name, *arguments, *named.values()]))
-            if name == "prop":
-                assert arguments[1] in arguments[0].bl_rna.properties, arguments
-            if name == "operator":
-                module, operator = arguments[0].split(".")
-                known = getattr(getattr(bpy.ops, module), operator).get_rna_type().properties
-                return Settable(known)
-            return Recorder(self.seen)
-
-        return call
-
-
-class Settable:
-    """An operator's properties: only known ones can be set."""
-
-    def __init__(self, known) -> None:
-        object.__setattr__(self, "known", known)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        assert name in self.known, name
-
-
 def drawn() -> str:
-    seen: list[str] = []
-    for panel in (cls for cls in panels.classes if issubclass(cls, bpy.types.Panel)):
-        if not getattr(panel, "poll", lambda _: True)(bpy.context):
-            continue  # of a result that is selected
-        panel.draw(SimpleNamespace(layout=Recorder(seen)), bpy.context)
-    return "\n".join(seen)
+    shown = [cls for cls in panels.classes if issubclass(cls, bpy.types.Panel)]
+    return "\n".join(
+        recording.drawn(panel)
+        for panel in shown
+        if getattr(panel, "poll", lambda _: True)(bpy.context)  # that of a result wants one to be selected
+    )
 
 
 def every_state_can_be_drawn():
