@@ -63,6 +63,7 @@ def import_mesh(
         _fill_image(image, arrays.texture)
         material = made(bpy.data.materials, bpy.data.materials.new(name))
         _build_material(material, image)
+        material.diffuse_color = (*_typical_colour(arrays), 1.0)
         mesh.materials.append(material)
         result = made(bpy.data.objects, bpy.data.objects.new(name, mesh))
         result.matrix_world = placement.rotated(Matrix.Identity(4))
@@ -174,6 +175,11 @@ def _build_material(material: bpy.types.Material, image: bpy.types.Image) -> Non
     picture.location, surface.location, output.location = (-600, 0), (-300, 0), (0, 0)
     links.new(picture.outputs["Color"], surface.inputs["Base Color"])
     links.new(surface.outputs["BSDF"], output.inputs["Surface"])
+
+
+def _typical_colour(arrays: MeshArrays) -> np.ndarray:
+    """Return the colour that Blender's *Solid* shading shows for the material: the median of the mesh's, linear."""
+    return linear_from_srgb(np.median(arrays.vertex_colours.clip(0, 1), axis=0))
 
 
 def _select(scene: bpy.types.Scene, result: bpy.types.Object) -> None:

@@ -84,6 +84,8 @@ def the_material_shows_the_packed_texture_the_right_way_up():
         u, v = arrays.corner_uv[2 * number].mean(axis=0)
         seen = pixels[int(v * 64), int(u * 96), :3] * 255
         assert np.allclose(seen, colour, atol=1), (number, seen, colour)
+    median = scene_import.linear_from_srgb(np.median(arrays.vertex_colours, axis=0))
+    assert np.allclose(result.data.materials[0].diffuse_color, [*median, 1.0], atol=1e-5)  # for Solid shading
 
 
 def a_second_result_shares_the_collection_and_a_rotation_turns_the_object():
