@@ -1,7 +1,7 @@
 """Limbeck inside Blender: a sidebar panel and an API for scripts, both clients of a Limbeck server.
 
-Start reading at `api.py` (for scripts) or `panels.py` and `operators.py` (for people); `session.py` is what the timer
-and the tests drive. Nothing here imports torch or the server; nothing starts before somebody presses a button.
+Start reading at `api.py` (for scripts) or `panels/` and `operators/` (for people); `connection/session.py` is what the
+timer and the tests drive. Nothing here imports torch or the server; nothing starts before somebody presses a button.
 """
 
 import bpy

@@ -62,6 +62,8 @@ class Facts:
     job_id: str = ""
     job_state: JobState | None = None
     """Of the job last followed."""
+    has_prompt: bool = False
+    """Whether something is written that could be generated."""
     notice: str = ""
     """The last word about that job."""
     is_imported: bool = False
@@ -137,6 +139,7 @@ def remedy_button(remedy: Remedy, *, is_remote: bool = False) -> Button:
 def facts_of(
     session: Session,
     *,
+    has_prompt: bool = False,
     is_imported: bool = False,
     remote_endpoint: str | None = None,
     is_allowed: bool = True,
@@ -153,6 +156,7 @@ def facts_of(
         busy_sentence=busy_sentence(session),
         job_id=job.job_id if job else "",
         job_state=job.info.state if job and job.info else None,
+        has_prompt=has_prompt,
         notice=job.notice if job else "",
         is_imported=is_imported,
         is_remote=remote_endpoint is not None,
@@ -202,6 +206,7 @@ def view_of(facts: Facts) -> View:
 
 def _wording(state: PanelState, facts: Facts) -> tuple[str, Button]:
     host = facts.host or "the server"
+    ready = "Ready to generate." if facts.has_prompt else "Ready: write a prompt and generate."
     waits = " The interrupted job will be taken up again." if facts.is_unfinished else ""
     if state is PanelState.OFFLINE:
         if facts.is_offline_mode:
@@ -225,7 +230,7 @@ def _wording(state: PanelState, facts: Facts) -> tuple[str, Button]:
         PanelState.STOPPING: ("Stopping the server...", _START),
         PanelState.CONNECTING: (f"Connecting to {host}...", _DISCONNECT),
         PanelState.RUNNING: (facts.busy_sentence or "Working...", _CANCEL),
-        PanelState.IDLE: (facts.notice or "Ready: write a prompt and generate.", _GENERATE),
+        PanelState.IDLE: (facts.notice or ready, _GENERATE),
     }[state]
 
 

@@ -39,7 +39,11 @@ _taken_up: set[str] = set()
 def tick() -> float:
     """Do what the moment asks for, without waiting; return the seconds until the next call."""
     global _has_looked, _seen_server
-    if not network_allowed() or not job_list.is_panel_open():
+    if not network_allowed():
+        if _has_looked and runtime.session().has_client:
+            runtime.wake()  # it closes the connection, which would go on with heartbeats of its own
+        return IDLE_S if _has_looked else FIRST_LOOK_S
+    if not job_list.is_panel_open():
         return IDLE_S if _has_looked else FIRST_LOOK_S
     _has_looked = True
     session = runtime.session()
@@ -66,7 +70,12 @@ def look_for_server(session: Session) -> bool:
     if session.state is not SessionState.DISCONNECTED or server in ("", _seen_server):
         return False
     _seen_server = server
-    session.connect(start=False, resume=own_jobs(), quiet=True)
+    try:
+        session.connect(start=False, resume=own_jobs(), quiet=True)
+    except LimbeckError as error:  # what the preferences name cannot be read; a timer that raises is gone for good
+        session.error = error
+        session.changes += 1
+        return False
     runtime.wake()
     return True
 

@@ -1,17 +1,18 @@
 """The session inside Blender: one timer that drains it, redraws, and puts finished meshes where they belong.
 
-Rules of this file: it is the only place that holds state between calls, and it holds no reference to anything of
-Blender's that undo or opening a file could take away: scenes are looked up by the job that they asked for, each time.
+Rules of this file: what it keeps between calls refers to nothing of Blender's that undo or opening a file could take
+away: scenes are looked up by the job that they asked for, each time.
 """
 
 from __future__ import annotations
 
 import shlex
 import time
+import traceback
 
 import bpy
 from limbeck_protocol import messages
-from limbeck_protocol.errors import ErrorCode, LimbeckError
+from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 
 from . import job_list
 from .connection.server_tools import ServerTools
@@ -112,15 +113,22 @@ def deliver(info: messages.JobInfo, arrays: MeshArrays) -> None:
     scene, placement = found or (bpy.context.scene, placement_from(bpy.context.scene))
     wanted.settle(info.job_id)  # before the undo step, which would bring the wish back
     followed = session().followed
-    import_mesh(
-        scene,
-        arrays,
-        Origin(info.job_id, info.recipe, info.metrics),
-        placement,
-        picture=followed.picture if followed is not None and followed.job_id == info.job_id else None,
-        as_asset=scene.limbeck.mark_as_asset,
-        push_undo=True,
-    )
+    try:
+        import_mesh(
+            scene,
+            arrays,
+            Origin(info.job_id, info.recipe, info.metrics),
+            placement,
+            picture=followed.picture if followed is not None and followed.job_id == info.job_id else None,
+            as_asset=scene.limbeck.mark_as_asset,
+            push_undo=True,
+        )
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        # Blender refused something: an exception here would end the timer, and with it the panel.
+        traceback.print_exc()
+        label = "Import it again from the list of jobs; the console says more."
+        sentence = f"Blender could not take the mesh in: {error}"
+        raise LimbeckError(ErrorCode.INTERNAL, sentence, remedy_for(ErrorCode.INTERNAL, label=label)) from error
 
 
 def _keep_found_program(command: tuple[str, ...]) -> None:

@@ -30,6 +30,8 @@ INSISTENCE_S = 5.0
 EXIT_ALREADY_SERVED = 4
 """How `limbeck serve` says that another server serves the same folder."""
 _LOG_TAIL_BYTES = 4096
+_GONE = (OSError,) if sys.platform == "win32" else ()
+"""What else `os.kill` raises for a process that is not there."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,15 @@ class Stopping:
 
     def step(self) -> bool:
         """Return whether the server has ended; insist once its time is over."""
+        # Looked at first: when Blender was busy for long, the process id may be another program's by now.
+        if self._has_ended():
+            return True
         if time.monotonic() > self._until:
             self._until = time.monotonic() + INSISTENCE_S
             self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        return False
+
+    def _has_ended(self) -> bool:
         if isinstance(self._server, ServerProcess):
             return self._server.process.poll() is not None
         # It takes its record away when it ends, before whoever started it has noticed.
@@ -101,8 +109,8 @@ class Stopping:
         if isinstance(self._server, ServerProcess):
             self._server.process.send_signal(number)  # does nothing once it has ended
             return
-        # One that ended by itself is what is wanted.
-        with contextlib.suppress(ProcessLookupError):
+        # One that ended by itself is what is wanted; Windows says so in words of its own.
+        with contextlib.suppress(ProcessLookupError, *_GONE):
             os.kill(self._server, number)
 
 

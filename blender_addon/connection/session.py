@@ -9,7 +9,7 @@ No job is lost: one that was handed in and has not ended is taken up again by th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from limbeck_protocol import messages
 from limbeck_protocol.artifact_fetch import OUTAGE_CODES
@@ -61,21 +61,22 @@ class Session(SessionFacts):
         self._choice, self._permit, self._on_preview, self._on_mesh = choice, permit, on_preview, on_mesh
         self._watch: JobWatch | None = None
         self._questions = Questions()
-        self._resume: frozenset[str] = frozenset()
+        self._resume: Mapping[str, bool] = {}
         self._is_quiet = False
 
     # --- what operators call ---
 
-    def connect(self, *, start: bool, resume: Collection[str] = (), quiet: bool = False) -> None:
+    def connect(self, *, start: bool, resume: Mapping[str, bool] | None = None, quiet: bool = False) -> None:
         """Find the server, or start one on this computer; learn what it offers, and take up what was interrupted.
 
         Args:
             start: whether to start a server where none runs.
-            resume: if one of these jobs still runs there, and no other is followed, it is followed.
+            resume: if one of these jobs still runs there, and no other is followed, it is followed; the value says
+                whether its mesh is fetched when it is done.
             quiet: that there is no server is no error then.
         """
         self.error = None
-        self._resume, self._is_quiet = frozenset(resume), quiet
+        self._resume, self._is_quiet = dict(resume or {}), quiet
         if self._client is None and self._search is None:
             choice = self._choice()
             self._search = ServerSearch(lambda: choice.command, start=start, remote=choice.remote, permit=self._permit)
@@ -149,6 +150,13 @@ class Session(SessionFacts):
             self._client.close()
             self._client = None
         self._become(SessionState.DISCONNECTED)
+
+    def give_up(self) -> None:
+        """Close the connection. A job not yet handed in is forgotten; one that the server has is found again."""
+        self.close()
+        if isinstance(self._unsent, messages.Submit) and self.followed is not None:
+            self._unsent, self.followed.notice = None, "It was not handed in."
+        self.dismiss_error()
 
     def leave(self) -> None:
         """Close the connection and forget what was learnt through it: another server is chosen."""
@@ -242,10 +250,10 @@ class Session(SessionFacts):
         if isinstance(reply, messages.JobList):
             self.jobs = reply.jobs
             self.changes += 1
-            running = [job for job in self.jobs if job.job_id in self._resume and job.state not in FINAL_STATES]
-            self._resume = frozenset()
+            resume, self._resume = self._resume, {}
+            running = [job.job_id for job in self.jobs if job.job_id in resume and job.state not in FINAL_STATES]
             if running and not self.is_busy:
-                self.follow(running[0].job_id, fetch=True)
+                self.follow(running[0], fetch=resume[running[0]])
 
     def _on_info(self, job: FollowedJob, info: messages.JobInfo) -> None:
         self._unsent = messages.GetJob(job_id=job.job_id)  # the server has it: from now on it is only looked for

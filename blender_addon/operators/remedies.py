@@ -5,7 +5,7 @@ from limbeck_protocol.discovery import find_folders
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.job_states import JobState
 
-from .. import preferences, runtime
+from .. import job_list, preferences, runtime
 from ..connection.server_log import log_path, tail
 from ..panels.sidebar import wrap
 from ..recipe.panel_form import placement_from
@@ -126,6 +126,9 @@ class LIMBECK_OT_retry(bpy.types.Operator):
     bl_label = "Try Again"
     bl_description = "Do again what failed: run the same recipe, fetch the mesh again, or connect again"
 
+    job_id: bpy.props.StringProperty(
+        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
+    )
     blocking: blocking_property()
     timeout_s: timeout_property()
 
@@ -137,16 +140,20 @@ class LIMBECK_OT_retry(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Find out what failed, and do that."""
         session = runtime.session()
-        info = session.followed.info if session.followed else None
+        followed = session.followed
+        info = job_list.job_by_id(session, self.job_id) if self.job_id else followed.info if followed else None
+        is_followed = followed is not None and info is not None and followed.job_id == info.job_id
         try:
             preferences.check_network_allowed()
-            if session.is_unfinished or info is None or not session.is_connected:
+            is_other = info is not None and not is_followed
+            if (session.is_unfinished and not is_other) or info is None or not session.is_connected:
                 session.connect(start=False)
             elif info.state is JobState.SUCCEEDED:
                 session.follow(info.job_id, fetch=True)
             else:
                 scene, placement = destination(info.job_id) or (context.scene, placement_from(context.scene))
-                job_id = session.submit(info.recipe, fetch=session.followed.wants_mesh)
+                fetch = followed.wants_mesh if is_followed else scene.limbeck.import_when_done
+                job_id = session.submit(info.recipe, fetch=fetch)
                 runtime.remember(scene, job_id, info.recipe.prompt, placement)
         except LimbeckError as error:
             return failed(self, error)
@@ -160,6 +167,10 @@ class LIMBECK_OT_show_log(bpy.types.Operator):
     bl_label = "Copy Log"
     bl_description = "Show the last lines of the server's log, or of the failed job's; Copy puts them on the clipboard"
 
+    job_id: bpy.props.StringProperty(
+        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """The server is this computer's."""
@@ -168,7 +179,7 @@ class LIMBECK_OT_show_log(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Open it in a dialog."""
-        self._lines = tail(_log_of_error())
+        self._lines = tail(_log_of_error(self.job_id))
         return context.window_manager.invoke_props_dialog(self, width=720, title="Log", confirm_text="Copy")
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -179,7 +190,7 @@ class LIMBECK_OT_show_log(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy the last lines."""
-        path = _log_of_error()
+        path = _log_of_error(self.job_id)
         context.window_manager.clipboard = "\n".join(tail(path))
         self.report({"INFO"}, f"Copied the last lines of {path}")
         return {"FINISHED"}
@@ -243,7 +254,9 @@ def installed_priors() -> list:
     return [prior for prior in catalog.priors if prior.installed] if catalog else []
 
 
-def _log_of_error():
+def _log_of_error(job_id: str):
+    if job_id:
+        return log_path(job_id)
     job = runtime.session().followed
     has_failed = job is not None and job.info is not None and job.info.state is JobState.FAILED
     return log_path(job.job_id if has_failed else None)

@@ -102,8 +102,7 @@ class LIMBECK_OT_disconnect(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Close the connection."""
-        runtime.session().close()
-        runtime.session().dismiss_error()
+        runtime.session().give_up()
         return {"FINISHED"}
 
 
@@ -126,9 +125,10 @@ class LIMBECK_OT_use_local_server(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def jobs_of(scene: bpy.types.Scene) -> list[str]:
-    """Return the ids of the jobs that this scene has asked for."""
-    return [job.job_id for job in scene.limbeck.jobs]
+def jobs_of(scene: bpy.types.Scene) -> dict[str, bool]:
+    """Return the ids of the jobs that this scene has asked for, and whether their meshes are to be imported."""
+    fields = scene.limbeck
+    return {job.job_id: job.is_wanted or fields.import_when_done for job in fields.jobs}
 
 
 classes = (

@@ -96,7 +96,7 @@ def _draw_details(layout, session: Session, job: JobInfo, region) -> None:
     if progress is not None:
         layout.progress(factor=share_done(progress), text=progress_text(progress), type="BAR")
     if job.error is not None:
-        draw_error(layout, error_from_reply(job.error), region)
+        draw_error(layout, error_from_reply(job.error), region, job.job_id)
 
 
 def metrics_sentence(job: JobInfo) -> str:

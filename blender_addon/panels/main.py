@@ -60,6 +60,7 @@ def current_view() -> View:
     job = session.followed
     facts = facts_of(
         session,
+        has_prompt=bool(bpy.context.scene.limbeck.prompt.strip()),
         is_imported=job is not None and _is_in_file(job.job_id),
         remote_endpoint=remote_endpoint(),
         is_allowed=network_allowed(),

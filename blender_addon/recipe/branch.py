@@ -12,6 +12,7 @@ import msgspec
 from limbeck_protocol.messages import Catalog
 from limbeck_protocol.recipe import Orbit, Recipe, Settings
 
+from ..rig.orbit_box import has_own_orbit
 from .catalog_view import is_schedule, parameter_named, preset_settings
 from .loss_parameter_sync import key_of
 from .recipe_form import as_written, bad_field
@@ -94,6 +95,8 @@ def _load_rig(fields: bpy.types.PropertyGroup, recipe: Recipe) -> list[str]:
                 unsaid.append(f"the orbit's {field.name} is not the usual one, and the panel cannot set it.")
     if recipe.rig.cameras is not None:
         unsaid.append("its cameras were those of a scene; the panel uses the cameras that this scene has now.")
+    if orbit is not None and has_own_orbit(fields.target):
+        unsaid.append(f"the orbit of '{fields.target.name}' counts as long as that is chosen under Place At.")
     fields.rig_source = "ORBIT" if recipe.rig.cameras is None else "CAMERAS" if orbit is None else "BOTH"
     return unsaid
 

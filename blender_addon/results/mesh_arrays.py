@@ -126,8 +126,9 @@ def has_clean_faces(mesh: MeshArrays) -> bool:
     middle = first ^ second ^ third ^ low ^ high  # what is left of three when two of them are taken out
     if ((middle == low) | (middle == high)).any():
         return False
-    count = np.int64(len(mesh.vertices))
-    keys = (low * count + middle) * count + high
+    count = len(mesh.vertices)
+    # NumPy 1, which Blender has up to 5.0, would keep 32 bits, and take most clean meshes for unclean ones.
+    keys = (low.astype(np.int64) * count + middle) * count + high
     keys.sort()
     return not (keys[1:] == keys[:-1]).any()
 

@@ -121,4 +121,5 @@ _RESTORE = "Undo the change of its custom properties, or import the job again."
 
 
 def _unreadable(sentence: str, label: str) -> LimbeckError:
-    return LimbeckError(ErrorCode.CANNOT_READ, sentence, Remedy(action=RemedyAction.RETRY, label=label))
+    # Nothing was asked of the server: trying again would run or fetch whatever job was followed last.
+    return LimbeckError(ErrorCode.CANNOT_READ, sentence, Remedy(action=RemedyAction.EDIT_FIELD, label=label))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 
 from .recipe_on_object import read_origin
 
@@ -40,16 +41,17 @@ def mark_as_asset(thing: bpy.types.Object) -> None:
     """Mark a result as an asset: prompt as description, its words as tags, catalog *Limbeck*, preview as thumbnail.
 
     Raises:
-        LimbeckError: the object carries no recipe that can be read; it is not marked.
+        LimbeckError: the object carries no recipe that can be read, or the library's list of catalogs cannot be
+            written; it is not marked.
     """
     recipe = read_origin(thing).recipe
+    _write_catalog()
     thing.asset_mark()
     data = thing.asset_data
     data.description = recipe.prompt
     data.catalog_id = CATALOG_ID
     for tag in tags_of(recipe.prompt, recipe.loss):
         data.tags.new(tag, skip_if_exists=True)
-    _write_catalog()
     if not has_thumbnail(thing) and not bpy.app.background:
         thing.asset_generate_preview()  # Blender draws one when it has the time
 
@@ -68,10 +70,18 @@ def _write_catalog() -> None:
     if folder is None:
         return
     path = folder / CATALOG_FILE
-    text = path.read_text(encoding="utf-8") if path.exists() else _CATALOG_HEAD
-    if CATALOG_ID not in text:
-        ending = "" if text.endswith("\n") else "\n"
-        path.write_text(f"{text}{ending}{CATALOG_ID}:{CATALOG_NAME}:{CATALOG_NAME}\n", encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if CATALOG_ID not in text:
+            before = _CATALOG_HEAD if not text else "" if text.endswith("\n") else "\n"
+            with path.open("a", encoding="utf-8") as file:  # what is there already is never written anew
+                file.write(f"{before}{CATALOG_ID}:{CATALOG_NAME}:{CATALOG_NAME}\n")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        label = "Untick Mark as Asset, or make the file writable; then import again."
+        remedy = remedy_for(ErrorCode.CANNOT_WRITE, label=label, field="mark_as_asset")
+        sentence = f"The list of asset catalogs {path} cannot be written: {reason}."
+        raise LimbeckError(ErrorCode.CANNOT_WRITE, sentence, remedy) from error
 
 
 def _library_folder() -> Path | None:

@@ -93,7 +93,8 @@ def readable_name(prompt: str) -> str:
 def result_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
     """Return the scene's collection for results, made and linked at first use, found by its tag ever after."""
     for collection in scene.collection.children_recursive:
-        if collection.get(COLLECTION_TAG):
+        is_own = collection.library is None and collection.override_library is None
+        if is_own and collection.get(COLLECTION_TAG):  # another file's cannot take in objects of this one
             return collection
     collection = bpy.data.collections.new(COLLECTION_NAME)
     collection[COLLECTION_TAG] = True

@@ -57,7 +57,7 @@ def destination(job_id: str) -> tuple[bpy.types.Scene, Placement] | None:
     """Return which scene asked for a job and where the result belongs; None when no scene of this file did."""
     mend()
     for scene in bpy.data.scenes:
-        entry = scene.limbeck.jobs.get(job_id)
+        entry = scene.limbeck.jobs.get(job_id) if scene.library is None else None
         if entry is not None:
             return scene, Placement(tuple(entry.location), tuple(entry.rotation), entry.size)
     return None

@@ -13,7 +13,7 @@ import bpy
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import Orbit, Rig
 
-from ..recipe.recipe_form import as_written
+from ..recipe.recipe_form import as_written, bad_field
 from .camera_notes import camera_note, orbit_note
 from .camera_path import path_cameras
 from .camera_pose import BadCameraError, CameraPose, path_poses, pose_of, poses_of
@@ -25,6 +25,9 @@ _last_path: tuple[tuple[object, ...], list[CameraPose]] | None = None
 """The path that was sampled last, and what it was sampled for: plain numbers, for the overlay to draw."""
 
 _DISABLED = "Camera '{}' is disabled in viewports. Enable it with the screen icon of the Outliner."
+
+
+_TARGET_GONE = "Choose another object under Place At, or clear that field."
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def placement_from(scene: bpy.types.Scene) -> Placement:
     """Return where the next result belongs: at the target, or at the 3D cursor with the panel's size.
 
     Raises:
-        LimbeckError: the target has no extent.
+        LimbeckError: the target has no extent, or was deleted.
     """
     if scene.limbeck.target is not None and bpy.context.scene == scene:
         bpy.context.view_layer.update()
@@ -52,12 +55,20 @@ def placement_as_drawn(scene: bpy.types.Scene) -> Placement:
     """Return the same as `placement_from` by what Blender evaluated last; reads only.
 
     Raises:
-        LimbeckError: the target has no extent.
+        LimbeckError: the target has no extent, or was deleted.
     """
     fields = scene.limbeck
     if fields.target is not None:
+        if is_target_gone(scene):
+            raise bad_field("target", f"'{fields.target.name}' was deleted from the scene.", _TARGET_GONE)
         return placement_of(fields.target)
     return Placement(location=tuple(scene.cursor.location), size=fields.size)
+
+
+def is_target_gone(scene: bpy.types.Scene) -> bool:
+    """Return whether the target was deleted: the field itself keeps such an object, which nobody sees, in the file."""
+    target = scene.limbeck.target
+    return target is not None and target.name_full not in scene.objects and not target.users_scene
 
 
 def uses_cameras(scene: bpy.types.Scene) -> bool:
@@ -195,6 +206,8 @@ def orbit_sentence(scene: bpy.types.Scene) -> tuple[str, bool]:
 
 def rig_problem(scene: bpy.types.Scene) -> str:
     """Return why there is no rig, as a sentence for a greyed-out button; empty when there is one. Reads only."""
+    if is_target_gone(scene):
+        return f"'{scene.limbeck.target.name}' was deleted. {_TARGET_GONE.rstrip('.')}"
     if not uses_cameras(scene) or cameras_from(scene):
         return ""
     if uses_path(scene):

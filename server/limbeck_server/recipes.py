@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 from limbeck_protocol.errors import ErrorCode, LimbeckError, as_sentence, remedy_for
 from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo, PresetInfo, PriorInfo
 from limbeck_protocol.recipe import Recipe, Settings, check_recipe
@@ -26,6 +27,8 @@ from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, STABLE_D
 BACKGROUNDS = ("random", "grey", "white", "black")
 SHADINGS = ("albedo", "lambert")
 FIELDS = ("voxels", "hash_grid")
+MESH_BYTES_PER_POINT = 24
+"""What filling hollows takes at its peak, measured at 256 and 512 points a side (22) and rounded up."""
 MAX_VOXELS_PER_AXIS = 384
 """57 million vertices: 0.9 GB, and four times that with their gradient and the optimiser's two moments."""
 REGULARIZERS = ("orientation", "sparsity", "opaqueness", "total_variation")
@@ -188,11 +191,24 @@ def _check_settings(recipe: Recipe, settings: Settings) -> None:
             "memory. Lower field_resolution, or choose the field hash_grid."
         )
         raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.field_resolution"))
+    finest = settings.mesh_resolution
+    if not isinstance(finest, UnsetType) and (most := largest_mesh_resolution()) < finest:
+        message = (
+            f"A surface cut with {finest} cells along each side would not fit into this server's memory. Lower "
+            f"mesh_resolution to {most} or less."
+        )
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.mesh_resolution"))
     if recipe.prior == EXACT and any(size not in (32, 64) for _, size in settings.render_size or []):
         message = (
             f"The exact prior's pictures are 32 or 64 pixels wide, so render_size cannot be {settings.render_size}."
         )
         raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.render_size"))
+
+
+def largest_mesh_resolution() -> int:
+    """Return how finely a surface can be cut on this machine: three quarters of its memory hold the density grids."""
+    points = 0.75 * psutil.virtual_memory().total / MESH_BYTES_PER_POINT
+    return int(points ** (1 / 3))
 
 
 def default_threads() -> int:

@@ -73,6 +73,18 @@ def _longest_fitting(length: int, shortened: Callable[[int], messages.Reply], li
     return 0
 
 
+def for_minor(reply: messages.Reply, minor: int) -> messages.Reply:
+    """Return `reply` without what a client of that minor version cannot read.
+
+    Clients leave out fields that they do not know, but those of 1.0 refuse a message whose arrays they do not use.
+    """
+    if minor < 1 and isinstance(reply, messages.Events):
+        return msgspec.structs.replace(reply, views={})
+    if minor < 1 and isinstance(reply, messages.Preview):
+        return msgspec.structs.replace(reply, view=None)
+    return reply
+
+
 def wrong_program(sentence: str) -> LimbeckError:
     """Return the error for what is no server of ours: unlike with a refused key, copying a key would not help."""
     remedy = Remedy(action=RemedyAction.RETRY, label="Start the server there, or correct its address and key.")

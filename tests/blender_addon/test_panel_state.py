@@ -58,7 +58,8 @@ SITUATIONS: dict[str, tuple[dict, str, str, str]] = {
         "Connecting",
         "limbeck.disconnect",
     ),
-    "idle": ({"session": "READY"}, "IDLE", "Ready", "limbeck.generate"),
+    "idle": ({"session": "READY"}, "IDLE", "Ready: write a prompt", "limbeck.generate"),
+    "idle, with a prompt": ({"session": "READY", "has_prompt": True}, "IDLE", "Ready to generate.", "limbeck.generate"),
     "cancelled": (
         {"session": "READY", "notice": "Cancelled.", "job_state": JobState.CANCELLED},
         "IDLE",

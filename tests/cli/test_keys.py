@@ -113,5 +113,23 @@ def test_a_server_on_loopback_prints_none() -> None:
     )
     assert announce(record, "tcp://127.0.0.1:*") == ["Limbeck listens on tcp://127.0.0.1:41234. Ctrl-C stops it."]
     assert len(announce(record, "tcp://localhost:*")) == 1
+    assert len(announce(record, "tcp://lo:*")) == 1
     wide = announce(record, "tcp://[fd00::7]:*")
     assert any(line.startswith("limbeck://[fd00::7]:41234#") for line in wide)
+
+
+def test_the_line_of_a_server_bound_to_an_interface_names_its_address() -> None:
+    from limbeck_protocol.discovery import ServerRecord
+    from limbeck_server.cli.announcement import announce
+
+    record = ServerRecord(
+        endpoint="tcp://192.0.2.7:41234",
+        server_key=generate_keys().public_key,
+        major_min=1,
+        major_max=1,
+        pid=1,
+        boot_id="",
+        store_id="",
+        version="",
+    )
+    assert announce(record, "tcp://eth0:*")[2].startswith("limbeck://192.0.2.7:41234#")

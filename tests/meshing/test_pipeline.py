@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from limbeck_server.meshing.mesh import check_mesh, mesh_digest
+from limbeck_server.meshing.mesh import NoSurfaceError, check_mesh, mesh_digest
 from limbeck_server.meshing.pipeline import build_mesh
 from limbeck_server.meshing.preparation import LevelViews, MeshSettings, find_surface, surface_at_level
 from limbeck_server.meshing.texture import sample_texture
@@ -108,6 +108,13 @@ def test_a_hollow_behind_a_pinhole_is_filled_and_a_handle_stays(fields):
         report = build_mesh(surface, fields.rainbow, settings)[1]
         assert report.euler_number == euler
         assert report.volume == pytest.approx(volume, rel=0.05)
+
+
+def test_a_level_above_all_densities_is_no_surface(fields):
+    settings = MeshSettings(resolution=40, density_level=10.0, texture_size=0)
+    surface = find_surface(lambda points: fields.solid(fields.ball(0.4))(points) / 400.0, None, settings)
+    with pytest.raises(NoSurfaceError, match="set a lower density level"):
+        build_mesh(surface, fields.rainbow, settings)
 
 
 def test_neither_views_nor_a_level_is_refused(fields):

@@ -105,6 +105,24 @@ def test_a_hollow_counts_where_a_ball_cannot_roll_into_it(width: int, is_pinhole
     assert not found[15, 15, 25]  # the tunnel's mouth stays a dent
 
 
+def test_where_nothing_is_inside_nothing_is_hollow() -> None:
+    assert not hollows_behind_pinholes(np.zeros((12, 12, 12), dtype=bool), 3.0).any()
+
+
+@pytest.mark.parametrize("corner", [0, 3, 8])
+def test_a_hollow_counts_wherever_in_the_grid_the_object_lies(corner: int) -> None:
+    grid = np.zeros((30, 30, 30), dtype=bool)
+    box = slice(corner, corner + 22)
+    grid[box, box, box] = True
+    grid[corner + 4 : corner + 18, corner + 4 : corner + 18, corner + 4 : corner + 18] = False
+    middle = corner + 11
+    grid[middle, middle, :] = False
+    found = hollows_behind_pinholes(grid, 3.0)
+    assert found[middle, middle, middle]
+    assert not found[:corner].any()
+    assert not found[corner + 22 :].any()
+
+
 def test_creases_are_no_hollows() -> None:
     grid = np.zeros((30, 30, 30), dtype=bool)
     grid[4:26, 4:26, 4:10] = True

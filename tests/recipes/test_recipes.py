@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, recipe_from_json, recipe_to_json
@@ -294,3 +296,14 @@ def test_a_job_gets_all_cores_but_at_most_eight(
 ) -> None:
     machine_with(cores)
     assert recipes.default_threads() == threads
+
+
+def test_a_mesh_too_fine_for_the_memory_is_refused_before_the_job_begins(monkeypatch) -> None:
+    recipe = Recipe(prompt="a red cube", preset="quick", settings=Settings(mesh_resolution=512))
+    assert recipes.complete(recipe).settings.mesh_resolution == 512 or recipes.largest_mesh_resolution() < 512
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=2 * 2**30))
+    most = recipes.largest_mesh_resolution()
+    assert 350 < most < 450
+    with pytest.raises(LimbeckError, match=f"Lower mesh_resolution to {most} or less") as caught:
+        recipes.complete(recipe)
+    assert caught.value.remedy.field == "recipe.settings.mesh_resolution"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limbeck_protocol import messages
 from limbeck_protocol.client import Client
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.messages import GetPreview, Preview, ViewerCamera
@@ -107,6 +108,21 @@ def test_the_view_being_optimised_rides_beside_progress(job: tuple[Client, str])
     events = client.events(0, job_id)
     assert events.views[job_id].lens.tolist() == [1.0, 7.0, 0.0]
     assert events.views[job_id].camera_to_world.shape == (4, 4)
+
+
+def test_a_client_of_version_1_0_gets_no_arrays_that_it_could_not_read(
+    job: tuple[Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, job_id = job
+    ask_until_seen(client, job_id, camera(7))
+    assert client.events(0, job_id).views
+    monkeypatch.setattr(messages, "PROTOCOL_MINOR", 0)  # in this process: the client's alone
+    assert client.events(0, job_id).views == {}
+    at_once = ask(client, job_id, None)
+    later = ask(client, job_id, None, after=at_once.generation)
+    for reply in (at_once, later):
+        assert reply.image is not None
+        assert reply.view is None
 
 
 def test_a_worker_that_does_not_listen_stops_neither_the_server_nor_a_cancel(

@@ -124,8 +124,9 @@ def looks(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamer
             answered = viewer
             image = np.full((viewer.size, viewer.size, 4), int(viewer.lens[1]), np.uint8)
             view = View(camera_to_world=viewer.camera_to_world, lens=viewer.lens)
-            yield PreviewReady(step=step, image=image, from_viewer=True, view=view)
+            # First the progress: who has the picture can ask for the view.
             yield WorkerProgress(progress=Progress(phase="optimise", step=step, steps=1000), view=view)
+            yield PreviewReady(step=step, image=image, from_viewer=True, view=view)
     yield Finished(metrics={})
 
 

@@ -69,6 +69,7 @@ WILD: tuple[Any, ...] = (
         {"array": 0},
         {"array": 99},
         {"t": "get"},
+        [2, 0],
     ),
     *([0] * 5000, "y" * 17_000, b"", b"bytes", msgpack.ExtType(3, b"x"), [1, [2, [3]]], {"": {"": None}}),
 )

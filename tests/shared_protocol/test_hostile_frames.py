@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from limbeck_protocol import messages
@@ -227,6 +228,19 @@ def test_clients_leave_out_fields_they_do_not_know_wherever_they_stand() -> None
     assert reply == messages.JobList(jobs=[job])
     with pytest.raises(CodecError):
         decode_request([msgpack.packb(whole)])
+
+
+def test_clients_leave_out_the_arrays_of_fields_they_do_not_know() -> None:
+    picture = messages.Preview(job_id=JOB, generation=1, step=1, image=np.ones((2, 2, 3), np.uint8))
+    eye = np.eye(4, dtype=np.float32)
+    view = messages.View(camera_to_world=eye, lens=eye[0, :3])
+    frames = encode_message(msgspec.structs.replace(picture, view=view), request_id="r", reply_to="q")
+    whole = msgpack.unpackb(frames[0])
+    whole["b"]["from_the_future"] = whole["b"].pop("view")
+    reply = decode_reply([msgpack.packb(whole), *frames[1:]]).message
+    assert isinstance(reply, messages.Preview)
+    assert reply.view is None
+    assert np.array_equal(reply.image, picture.image)
 
 
 @pytest.mark.parametrize(

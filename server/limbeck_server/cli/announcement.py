@@ -18,12 +18,13 @@ def announce(record: ServerRecord, bind: str) -> list[str]:
     the line names the one that faces the network, or the machine's name where there is none.
     """
     lines = [f"Limbeck listens on {record.endpoint}. Ctrl-C stops it."]
-    host = bind.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    port = record.endpoint.rpartition(":")[2]
-    if host in {"127.0.0.1", "localhost", "::1"} or _is_loopback(host):
-        return lines
+    (host, _), (bound, port) = _host_and_port(bind), _host_and_port(record.endpoint)
     if host in {"0.0.0.0", "::", "*"}:  # noqa: S104  (compared, not bound)
         host = outward_address(sockets.AF_INET6 if host == "::" else sockets.AF_INET) or sockets.gethostname()
+    elif not _is_address(host):
+        host = bound  # an interface's name says nothing elsewhere
+    if _is_loopback(host):
+        return lines
     address = f"[{host}]" if ":" in host else host
     return [
         *lines,
@@ -44,8 +45,18 @@ def outward_address(family: sockets.AddressFamily) -> str | None:
     return None if _is_loopback(address) else address
 
 
-def _is_loopback(host: str) -> bool:
+def _host_and_port(endpoint: str) -> tuple[str, str]:
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), port
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback

@@ -130,12 +130,13 @@ def choose_level(
         candidates: rising levels, above 0.
 
     Raises:
-        NoSurfaceError: no pixel is more opaque than one half in any view, or no candidate's silhouette meets one.
+        NoSurfaceError: no pixel is more opaque than `OUTLINE_OPACITY` in any view, or no candidate's silhouette meets
+            one.
     """
     if not (opacity > OUTLINE_OPACITY).any():
         raise NoSurfaceError(
-            f"nothing to draw a surface around: the pictures are nowhere more than half opaque (at most "
-            f"{float(opacity.max(initial=0.0)):.2f}). "
+            f"nothing to draw a surface around: the pictures are nowhere more than {OUTLINE_OPACITY:g} opaque (at "
+            f"most {float(opacity.max(initial=0.0)):.2f}). "
             "Run more steps, raise the opaqueness regulariser, or set a density level"
         )
     scores = silhouette_agreement(opacity, silhouette_of_level, candidates)

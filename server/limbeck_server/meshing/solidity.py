@@ -76,15 +76,30 @@ def hollows_behind_pinholes(inside: Array, radius: float) -> Array:
         inside: (x, y, z) bool.
         radius: of the ball, in grid points, above 0.
     """
-    margin = int(np.ceil(radius)) + 1
-    padded = np.pad(inside, margin)
-    free = ndimage.distance_transform_edt(~padded) > radius
-    pieces, _ = ndimage.label(free)
-    rolled = ndimage.distance_transform_edt(pieces != pieces[0, 0, 0]) <= radius
-    hollow = ~(rolled | padded)
-    thick = ndimage.binary_dilation(ndimage.binary_erosion(hollow), iterations=2) & hollow
-    found: Array = thick[margin:-margin, margin:-margin, margin:-margin]
+    found = np.zeros_like(inside)
+    for box in ndimage.find_objects(inside.view(np.uint8)):  # one, or none where nothing is inside
+        # Beside the object the ball is free to go, so the object's box is all there is to look at.
+        margin = int(np.ceil(radius)) + 1
+        padded = np.pad(inside[box], margin)
+        pieces, _ = ndimage.label(~_within(radius, padded))
+        hollow = ~(_within(radius, pieces == pieces[0, 0, 0]) | padded)
+        thick = ndimage.binary_dilation(ndimage.binary_erosion(hollow), iterations=2) & hollow
+        found[box] = thick[margin:-margin, margin:-margin, margin:-margin]
     return found
+
+
+def _within(distance: float, places: Array) -> Array:
+    """Return the points (x, y, z) bool that are at most so far from one of the places (x, y, z) bool, in grid points.
+
+    Slice by slice: distances of the whole grid at once would take 60 bytes a point.
+    """
+    nearest = ndimage.distance_transform_edt(~places, return_distances=False, return_indices=True)
+    y, z = np.ogrid[: places.shape[1], : places.shape[2]]
+    near = np.empty(places.shape, dtype=bool)
+    for x in range(len(places)):
+        squares = (nearest[0, x] - x) ** 2 + (nearest[1, x] - y) ** 2 + (nearest[2, x] - z) ** 2
+        near[x] = np.sqrt(squares) <= distance
+    return near
 
 
 def _depth_from(grid: Array, direction: tuple[int, ...]) -> Array:

@@ -19,7 +19,7 @@ from limbeck_protocol.codec import CodecError, Envelope, decode_request, encode_
 from limbeck_protocol.discovery import KeyPair
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 from limbeck_protocol.messages import GetEvents, GetPreview, Reply, Request
-from limbeck_protocol.replies import error_reply, shorten_to_fit
+from limbeck_protocol.replies import error_reply, for_minor, shorten_to_fit
 from limbeck_protocol.transport import configure_server_socket
 
 from limbeck_server.service.access import AllowList, ZapHandler, check_refusal, is_wide
@@ -121,7 +121,7 @@ class Endpoint:
             try:
                 self._service.runner.advance()
                 for held, reply in self._polls.release(time.monotonic(), self._answer):
-                    self._send(held.connection, held.request_id, reply)
+                    self._send(held.connection, held.request_id, for_minor(reply, held.minor))
             except Exception:  # a fault of ours must not take the door down with it
                 _log.exception("a round of the server failed")
                 time.sleep(BUSY_ROUND_S)
@@ -177,9 +177,9 @@ class Endpoint:
         if not isinstance(message, (GetEvents, GetPreview)):
             self._send(connection, envelope.request_id, reply)
             return
-        for held in self._polls.hold(connection, envelope.request_id, message, reply, time.monotonic()):
+        for held in self._polls.hold(connection, envelope, reply, time.monotonic()):
             fitting = reply if held.message is message else self._answer(held.message)
-            self._send(connection, held.request_id, fitting)
+            self._send(connection, held.request_id, for_minor(fitting, held.minor))
 
     def _answer(self, message: Request) -> Reply:
         """Return the reply to a request, an error's if need be; raises nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from limbeck_protocol.codec import Envelope
 from limbeck_protocol.job_states import FINAL_STATES
 from limbeck_protocol.messages import Events, GetEvents, GetPreview, Preview, Progress, Reply, Request
 
@@ -26,6 +27,8 @@ class Held:
 
     connection: bytes
     """The client's routing id."""
+    minor: int
+    """The minor version that the client speaks."""
     request_id: str
     message: GetEvents | GetPreview
     since: float
@@ -52,20 +55,20 @@ class LongPolls:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, connection: bytes, request_id: str, message: Request, reply: Reply, now: float) -> list[Held]:
+    def hold(self, connection: bytes, request: Envelope[Request], reply: Reply, now: float) -> list[Held]:
         """Decide whether a request waits, and return those to answer now: itself, or the older one that it supersedes.
 
         Args:
             connection: the client's routing id.
-            request_id: the request's own id.
-            message: a `GetEvents` or `GetPreview`.
+            request: a `GetEvents` or `GetPreview`.
             reply: its answer as of now.
             now: monotonic seconds.
         """
+        message, request_id = request.message, request.request_id
         if not isinstance(message, (GetEvents, GetPreview)):
             raise TypeError(f"a {type(message).__name__} request cannot wait")
         told = dict(reply.progress) if isinstance(reply, Events) else {}
-        held = Held(connection, request_id, message, now, told)
+        held = Held(connection, request.minor, request_id, message, now, told)
         place = (connection, type(message))
         full = len(self._held) >= MAX_HELD and place not in self._held
         if message.wait_ms == 0 or full or self._has_news(held, reply, now):

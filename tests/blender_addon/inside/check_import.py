@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 import math
+import tempfile
+from pathlib import Path
 
 import bpy
 import harness
@@ -109,6 +111,23 @@ def a_renamed_collection_is_found_by_its_tag():
     assert [c.name for c in second.users_collection] == ["My things"]
 
 
+def a_collection_and_a_scene_of_another_file_are_left_alone():
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "other.blend")
+        fresh()
+        scene_import.import_mesh(bpy.context.scene, harness.cube_arrays(addon), ORIGIN, Placement())
+        bpy.ops.wm.save_as_mainfile(filepath=file)
+        fresh()
+        with bpy.data.libraries.load(file, link=True) as (_, wanted):
+            wanted.collections = ["Limbeck"]
+        linked = bpy.data.collections["Limbeck"]
+        bpy.context.scene.collection.children.link(linked)
+        result = scene_import.import_mesh(bpy.context.scene, harness.cube_arrays(addon), ORIGIN, Placement())
+        assert [c.library for c in result.users_collection] == [None]
+        assert len(linked.objects) == 1
+        fresh()
+
+
 def the_result_survives_saving_and_opening():
     import tempfile
     from pathlib import Path
@@ -173,6 +192,9 @@ def clean_faces_agree_with_blender_s_own_check_on_random_meshes():
         assert is_clean == (not mesh.validate())
         seen.add(is_clean)
     assert seen == {True, False}
+    # Many vertices: 32 bits would not hold a face's key, and different faces would look like twins.
+    faces = random.permutation(900_000).astype(np.int32).reshape(-1, 3)
+    assert mesh_arrays.has_clean_faces(changed(vertices=np.zeros((900_000, 3), dtype=np.float32), faces=faces))
 
 
 def a_texture_comes_through_its_png_bit_for_bit():
@@ -279,6 +301,7 @@ harness.main(
     the_material_shows_the_packed_texture_the_right_way_up,
     a_second_result_shares_the_collection_and_a_rotation_turns_the_object,
     a_renamed_collection_is_found_by_its_tag,
+    a_collection_and_a_scene_of_another_file_are_left_alone,
     the_result_survives_saving_and_opening,
     names_are_readable_for_any_prompt,
     hostile_arrays_are_refused_and_leave_nothing,

@@ -84,6 +84,13 @@ def without_a_server_the_first_look_is_silent_and_starts_none():
     assert runtime._session is None  # not even a session was made
     job_list.is_panel_open = lambda: True
     assert panel_watch.tick() == panel_watch.IDLE_S
+    # A program that cannot be read must not end the timer: what is raised out of it is gone for good.
+    page, chosen = addon.preferences.current(), panel_watch.chosen_server
+    page.python_command, panel_watch.chosen_server = "it's", lambda: "a server"
+    assert panel_watch.tick() == panel_watch.IDLE_S
+    assert "cannot be read" in runtime.session().error.message
+    page.python_command, panel_watch.chosen_server = "", chosen
+    runtime.session().dismiss_error()
     for _ in range(5):
         runtime.pump()
     assert runtime.session().error is None
@@ -287,6 +294,12 @@ def a_failed_job_shows_its_sentence_and_its_remedy():
     assert "There is no surface to be found." in sentences(text), text
     assert "Run more steps" in text, text
     assert "took 0:05" in sentences(text)
+    # What is tried again, or shown, is the listed job and not the one that was followed last.
+    lost = ErrorReply(code=ErrorCode.WORKER_LOST, message="Lost.", remedy=remedy_for(ErrorCode.WORKER_LOST))
+    job = JobInfo(job_id="job-00002", state=JobState.FAILED, recipe=Recipe(prompt="fog"), created=0.0, error=lost)
+    runtime.session().jobs = [job]
+    job_list.mirror_jobs(runtime.session())
+    assert "operator limbeck.retry Try Again job_id=job-00002" in drawn(PANEL), drawn(PANEL)
     close()
 
 

@@ -73,6 +73,9 @@ def what_is_written_is_read_and_what_is_damaged_is_a_sentence():
     assert "schema 2; this release reads 1" in harness.error_of(lambda: on_object.read_origin(thing)).message
     thing["limbeck_schema"] = "one"
     assert "damaged" in harness.error_of(lambda: on_object.read_origin(thing)).message
+    error = harness.error_of(lambda: on_object.read_origin(thing))
+    # Its button neither runs nor fetches the job that happens to be followed.
+    assert addon.panel_state.remedy_button(error.remedy).operator == "limbeck.dismiss_error"
     del thing["limbeck_schema"]  # as releases before schemas wrote it
     assert on_object.read_origin(thing).recipe.prompt == "a yellow duck"
     del thing["limbeck_recipe"]
@@ -140,6 +143,10 @@ def branch_loads_the_recipe_into_the_panel():
     assert [difference.field for difference in differences] == ["seed"], differences
     assert bpy.ops.limbeck.branch() == {"FINISHED"}
     assert fields.seed == 41
+    bpy.ops.limbeck.add_orbit_box()
+    unsaid = addon.recipe.branch.branch_into(scene, recipe, None, new_seed=False)
+    assert any("the orbit of 'Limbeck Orbit' counts" in sentence for sentence in unsaid), unsaid
+    fields.target = None
     new_result(Recipe(prompt="a cube", seed=2**40, rig=Rig(orbit=Orbit())))
     assert "larger than the panel's" in raised_by(bpy.ops.limbeck.branch)
     assert fields.prompt == "a green cube"
@@ -189,6 +196,13 @@ def a_result_becomes_an_asset_with_its_picture_and_tags():
         text = catalogs.read_text()
         assert text.count(addon.results.result_asset.CATALOG_ID) == 1, text
         assert "VERSION 1" in text
+        catalogs.write_text("# mine\nVERSION 1\n\nno line break at the end")
+        bpy.ops.limbeck.mark_as_asset()
+        assert catalogs.read_text().startswith("# mine\nVERSION 1\n\nno line break at the end\n")
+        catalogs.write_bytes(b"\xff\xfe")
+        assert "it is no UTF-8 text" in raised_by(bpy.ops.limbeck.mark_as_asset)
+        assert runtime.session().error.remedy.field == "mark_as_asset"
+        catalogs.unlink()
         bpy.ops.wm.save_mainfile()
         bpy.ops.wm.open_mainfile(filepath=file)
         thing = bpy.data.objects["Yellow duck"]

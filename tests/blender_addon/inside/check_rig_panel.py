@@ -72,6 +72,11 @@ def an_orbit_box_marks_place_size_front_and_ranges():
     assert np.allclose((*frame.location, frame.size), (5, 0, 0, 2))
     assert np.allclose(frame.matrix[:3, 1] / 2, (-1, 0, 0), atol=1e-6)  # its back is at -X now: it faces +X
     assert np.allclose(rig_form.orbit_from_fields(scene).distance, Orbit().distance)
+    # Deleted by hand, the field keeps it in the file; nothing is placed at what nobody sees.
+    bpy.ops.object.delete()
+    assert scene.limbeck.target == other
+    assert "was deleted" in harness.error_of(lambda: rig_form.placement_from(scene)).message
+    assert "clear that field" in addon.recipe.panel_form.missing_field(scene)
     bpy.data.objects.remove(other)
     assert scene.limbeck.target is None
     assert addon.recipe.panel_form.recipe_from(scene).rig.orbit is not None

@@ -8,6 +8,9 @@ import time
 import bpy
 import harness
 import numpy as np
+from limbeck_protocol import messages
+from limbeck_protocol.job_states import JobState
+from limbeck_protocol.recipe import Recipe
 
 addon = harness.load_addon()
 runtime = addon.runtime
@@ -156,6 +159,32 @@ def a_hostile_mesh_is_refused_and_leaves_nothing():
     assert runtime.session().state is State.READY
 
 
+def what_blender_refuses_is_a_sentence_and_leaves_nothing():
+    """Metrics that no property can hold, as a strange server might send them."""
+    fresh()
+    before = harness.data_blocks()
+    info = messages.JobInfo(
+        job_id="job-0001",
+        state=JobState.SUCCEEDED,
+        recipe=Recipe(prompt="a duck"),
+        created=0.0,
+        metrics={"odd": b"bytes"},
+    )
+    error = harness.error_of(lambda: runtime.deliver(info, harness.cube_arrays(addon)))
+    assert "Blender could not take the mesh in" in str(error), error
+    assert harness.data_blocks() == before
+
+
+def a_job_that_was_not_handed_in_is_forgotten_with_the_server():
+    fresh()
+    session = runtime.session()
+    session.submit(Recipe(prompt="a duck"))
+    assert session.is_unfinished
+    session.give_up()
+    assert not session.is_unfinished
+    assert session.followed.notice == "It was not handed in."
+
+
 def raised_by(action) -> str:
     """Return an operator's error report; Blender passes it to scripts as a RuntimeError."""
     return str(harness.error_of(action, RuntimeError))
@@ -180,6 +209,10 @@ def a_job_is_taken_up_again_after_blender_was_closed():
         assert bpy.ops.limbeck.refresh() == {"FINISHED"}
         pump_until(results)
         assert results()[0]["limbeck_job"] == job_id
+        # Taken up without the wish for its mesh, it is followed only.
+        bpy.context.scene.limbeck.import_when_done = False
+        assert addon.operators.server.jobs_of(bpy.context.scene) == {job_id: False}
+        assert addon.panel_watch.own_jobs() == {job_id: False}
         bpy.ops.wm.read_factory_settings(use_empty=True)
 
 
@@ -217,6 +250,8 @@ harness.main(
     a_failed_job_shows_its_sentence_and_remedy,
     a_recipe_that_the_server_refuses_shows_its_sentence,
     a_hostile_mesh_is_refused_and_leaves_nothing,
+    what_blender_refuses_is_a_sentence_and_leaves_nothing,
+    a_job_that_was_not_handed_in_is_forgotten_with_the_server,
     a_job_is_taken_up_again_after_blender_was_closed,
     a_job_of_another_file_lands_in_the_scene_that_asks_for_it,
     an_unknown_job_is_an_error,
