@@ -14,7 +14,7 @@ from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo
 
 KINDS = {"loss": "losses", "prior": "priors", "preset": "presets"}
 """The field of a recipe, and the catalog's list that it is chosen from."""
-USUAL = {"loss": ("sds", "nfsd"), "prior": ("exact", "stable-diffusion"), "preset": ("quick", "standard")}
+USUAL = {"loss": ("sds", "nfsd", "csd"), "prior": ("exact", "stable-diffusion"), "preset": ("quick", "standard")}
 """What is offered while no server has answered."""
 AUTOMATIC = "automatic"
 

@@ -47,6 +47,15 @@ _EXACT = Settings(
 _EXACT_QUICK = Settings(
     render_size=[(0.0, 32)], field_resolution=40, samples_per_ray=40, mesh_resolution=96, texture_size=512
 )
+# Without the prior's own pull nothing clears away what no picture shows: the authors' sparsity does. IoU of a torus
+# without it 0.686 (blobs around it), with 3: 0.719, 10: 0.764, 30: 0.690.
+_EXACT_CSD = Settings(
+    regularizers={
+        "total_variation": [(0.0, 1e-3)],
+        "opaqueness": [(0.0, 0.0), (0.3, 0.0), (1.0, 10.0)],
+        "sparsity": [(0.0, 10.0)],
+    }
+)
 _EXACT_STANDARD = Settings(render_size=[(0.0, 64)], field_resolution=56, samples_per_ray=48)
 
 # Stable Diffusion. threestudio's dreamfusion-sd configuration, which follows DreamFusion (Poole et al. 2022) with
@@ -81,6 +90,16 @@ _DIFFUSION_NFSD = Settings(
     shading="albedo",
     regularizers={"sparsity": [(0.0, 10.0)], "opaqueness": [(0.0, 0.0), (0.4, 0.0), (0.4, 1000.0)]},
 )
+# CSD's stage 1 (Yu et al. 2023, the authors' threestudio fork): 10,000 steps at 64 px, uniform w, scale 1, t_max -> 500
+# from step 5000 on, learning rate 0.001, orientation 1 -> 100, sparsity 10 -> 1. Theirs runs on a pixel model, moves
+# the baseline from the empty to the negative prompt over 5000 steps, and begins with front and back; ours does not.
+_DIFFUSION_CSD = Settings(
+    guidance_scale=1.0,
+    timestep_max=[(0.0, 0.98), (0.5, 0.98), (0.5, 0.5)],
+    weighting="uniform",
+    learning_rate=0.001,
+    regularizers={"orientation": [(0.0, 1.0), (0.5, 100.0)], "sparsity": [(0.0, 10.0), (0.5, 1.0)]},
+)
 # A first look on a GPU in minutes: an eighth of the steps, a coarser field.
 _DIFFUSION_QUICK = Settings(
     steps=1200,
@@ -108,12 +127,18 @@ PRESETS: dict[tuple[str, str, str], Settings] = {
     ("standard", "sds", EXACT): layer(_COMMON, _EXACT, _EXACT_STANDARD),
     ("quick", "nfsd", EXACT): layer(_COMMON, _EXACT, _EXACT_QUICK),
     ("standard", "nfsd", EXACT): layer(_COMMON, _EXACT, _EXACT_STANDARD),
+    ("quick", "csd", EXACT): layer(_COMMON, _EXACT, _EXACT_QUICK, _EXACT_CSD),
+    ("standard", "csd", EXACT): layer(_COMMON, _EXACT, _EXACT_STANDARD, _EXACT_CSD),
     ("quick", "sds", STABLE_DIFFUSION): layer(_COMMON, _DIFFUSION_STANDARD, _DIFFUSION_QUICK),
     ("standard", "sds", STABLE_DIFFUSION): layer(_COMMON, _DIFFUSION_STANDARD),
     ("quick", "nfsd", STABLE_DIFFUSION): layer(
         _COMMON, _DIFFUSION_STANDARD, _DIFFUSION_QUICK, Settings(guidance_scale=7.5)
     ),
     ("standard", "nfsd", STABLE_DIFFUSION): layer(_COMMON, _DIFFUSION_STANDARD, _DIFFUSION_NFSD),
+    ("quick", "csd", STABLE_DIFFUSION): layer(
+        _COMMON, _DIFFUSION_STANDARD, _DIFFUSION_QUICK, Settings(guidance_scale=1.0)
+    ),
+    ("standard", "csd", STABLE_DIFFUSION): layer(_COMMON, _DIFFUSION_STANDARD, _DIFFUSION_CSD),
 }
 
 PRESET_DESCRIPTIONS = {

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limbeck_server.distillation.losses import BRANCHES, LOSSES, nfsd, sds
+from limbeck_server.distillation.losses import BRANCHES, LOSSES, csd, nfsd, sds
 from limbeck_server.distillation.noising import add_noise, schedule_values
 from limbeck_server.distillation.predictions import NoisePredictions, classifier_free_guidance
 from limbeck_server.priors.prior import NoiseSchedule
@@ -55,6 +55,8 @@ def test_both_guidance_conventions_agree_with_s_equal_to_1_plus_w(
         ("nfsd", 199, {"conditional": S, "unconditional": 1 - S, "negative": 0.0, "reference_noise": 0.0}),
         ("nfsd", 200, {"conditional": S, "unconditional": 1 - S, "negative": -1.0, "reference_noise": 0.0}),
         ("nfsd", 980, {"conditional": S, "unconditional": 1 - S, "negative": -1.0, "reference_noise": 0.0}),
+        ("csd", 100, {"conditional": S, "unconditional": -S, "negative": 0.0, "reference_noise": 0.0}),
+        ("csd", 980, {"conditional": S, "unconditional": -S, "negative": 0.0, "reference_noise": 0.0}),
     ],
 )
 def test_unit_vectors_read_off_the_coefficients(
@@ -108,6 +110,8 @@ def test_a_view_below_the_threshold_is_blind_to_its_negative_prediction(predicti
         ("nfsd", [20, 980], {}, 3),
         ("nfsd", [0, 999], {"threshold": 1000.0}, 2),
         ("nfsd", [0], {"threshold": 0.0}, 3),
+        ("csd", [20, 980], {}, 2),
+        ("csd", [20, 980], {"negative_weight": 0.25}, 3),
     ],
 )
 def test_a_loss_asks_for_no_more_than_it_reads(
@@ -123,6 +127,11 @@ def test_a_loss_asks_for_no_more_than_it_reads(
 def test_nfsd_without_the_negative_prediction_says_where_it_was_needed(predictions_at) -> None:
     with pytest.raises(ValueError, match=r"negative prediction at timesteps from 200 on.*\[100, 300\]"):
         nfsd.gradient(predictions_at([100, 300], negative=None), S)
+
+
+def test_csd_without_the_negative_prediction_says_what_asked_for_it(predictions_at) -> None:
+    with pytest.raises(ValueError, match=r"negative weight of 0\.5 needs the negative prediction"):
+        csd.gradient(predictions_at([100], negative=None), S, negative_weight=0.5)
 
 
 # --- exact predictors -------------------------------------------------------------------------------------------------
@@ -194,6 +203,34 @@ def test_antithetic_noise_gives_the_same_mean_with_and_without_the_subtraction(
     conditional, unconditional = torch.tanh(z), torch.sin(z)
     subtracted = sds.gradient(NoisePredictions(conditional, unconditional, None, None, noise, t, a, s), S)
     exactly(subtracted.mean(0), classifier_free_guidance(conditional, unconditional, S).mean(0), 1e-10)
+
+
+def test_csd_is_what_guidance_adds_to_sds(predictions_at) -> None:
+    p = predictions_at([20, 500, 980])
+    exactly(csd.gradient(p, S - 1), sds.gradient(p, S) - sds.gradient(p, 1.0))
+
+
+def test_csd_moves_its_baseline_from_the_empty_to_the_negative_prompt(predictions_at) -> None:
+    """The authors' c = 1, u = -v, n = v - 1; with the negative prompt alone it is NFSD's branch with s = 1."""
+    p = predictions_at([500])
+    for v in (0.0, 0.25, 1.0):
+        expected = S * (p.conditional - v * p.negative - (1 - v) * p.unconditional)
+        exactly(csd.gradient(p, S, negative_weight=v), expected)
+    exactly(csd.gradient(p, 1.0, negative_weight=1.0), nfsd.gradient(p, 1.0))
+
+
+def test_csd_between_two_gaussians_of_equal_width_is_a_constant_without_noise(
+    schedule: NoiseSchedule, generator: torch.Generator
+) -> None:
+    """Their predictors differ by s a (mu_0 - mu_c) / (a^2 tau^2 + s^2), wherever and with whatever noise."""
+    t = torch.tensor([50, 300, 700, 950])
+    a, s = schedule_values(schedule, t, torch.device("cpu"), torch.float64)
+    noise, latents = torch.randn(2, 4, 4, 3, 3, generator=generator, dtype=torch.float64)
+    z, mean_c, mean_0, tau = add_noise(latents, noise, a, s), 0.7, -0.4, 0.3
+    variance = a**2 * tau**2 + s**2
+    conditional, unconditional = (s * (z - a * mean) / variance for mean in (mean_c, mean_0))
+    gradient = csd.gradient(NoisePredictions(conditional, unconditional, None, None, noise, t, a, s), 1.0)
+    exactly(gradient, (s * a * (mean_0 - mean_c) / variance).expand_as(gradient))
 
 
 def test_nfsd_below_the_threshold_is_sds_plus_the_noise(predictions_at) -> None:

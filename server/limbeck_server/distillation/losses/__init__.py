@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limbeck_server.distillation.losses import nfsd, sds
+from limbeck_server.distillation.losses import csd, nfsd, sds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,5 +73,22 @@ LOSSES: dict[str, DistillationLoss] = {
             ),
         ),
         narrow=nfsd.branches,
+    ),
+    "csd": DistillationLoss(
+        name="csd",
+        title="Classifier score distillation",
+        paper="Text-to-3D with Classifier Score Distillation (Yu et al. 2023), arXiv:2310.19415",
+        gradient=csd.gradient,
+        needs=csd.NEEDS,
+        parameters=(
+            LossParameter(
+                name="negative_weight",
+                default=csd.NEGATIVE_WEIGHT,
+                minimum=0.0,
+                maximum=1.0,
+                description="How far the negative prompt takes the empty prompt's place: 0 not at all, 1 wholly.",
+            ),
+        ),
+        narrow=csd.branches,
     ),
 }
