@@ -60,6 +60,13 @@ def unless(operator: type[bpy.types.Operator], reason: str) -> bool:
     return not reason
 
 
+def job_property() -> object:
+    """Return the property that names the job an operator is about."""
+    return bpy.props.StringProperty(
+        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
+    )
+
+
 def blocking_property() -> object:
     """Return the property that makes an operator wait for what it began."""
     return bpy.props.BoolProperty(

@@ -6,7 +6,7 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 from .. import runtime
 from ..preferences import check_network_allowed
 from ..recipe.panel_form import placement_from, recipe_from
-from .common import blocking_property, failed, finish, is_free, may_generate, timeout_property, unless
+from .common import blocking_property, failed, finish, is_free, job_property, may_generate, timeout_property, unless
 from .keywords import RecipeKeywords, given_fields
 
 
@@ -69,9 +69,7 @@ class LIMBECK_OT_import_result(bpy.types.Operator):
     bl_label = "Import"
     bl_description = "Fetch a finished job's mesh from the server and put it into the scene"
 
-    job_id: bpy.props.StringProperty(
-        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
-    )
+    job_id: job_property()
     blocking: blocking_property()
     timeout_s: timeout_property()
 

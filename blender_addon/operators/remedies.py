@@ -10,7 +10,7 @@ from ..connection.server_log import log_path, tail
 from ..panels.sidebar import wrap
 from ..recipe.panel_form import placement_from
 from ..results.submitted_jobs import destination
-from .common import blocking_property, failed, finish, is_free, timeout_property, unless
+from .common import blocking_property, failed, finish, is_free, job_property, timeout_property, unless
 
 _LOWERED = ("render_size", "field_resolution")
 _DIALOG_PX = 420
@@ -126,9 +126,7 @@ class LIMBECK_OT_retry(bpy.types.Operator):
     bl_label = "Try Again"
     bl_description = "Do again what failed: run the same recipe, fetch the mesh again, or connect again"
 
-    job_id: bpy.props.StringProperty(
-        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
-    )
+    job_id: job_property()
     blocking: blocking_property()
     timeout_s: timeout_property()
 
@@ -167,9 +165,7 @@ class LIMBECK_OT_show_log(bpy.types.Operator):
     bl_label = "Copy Log"
     bl_description = "Show the last lines of the server's log, or of the failed job's; Copy puts them on the clipboard"
 
-    job_id: bpy.props.StringProperty(
-        name="Job", description="Empty: the job last followed", options={"SKIP_SAVE", "HIDDEN"}
-    )
+    job_id: job_property()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
