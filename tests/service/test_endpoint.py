@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -87,7 +88,9 @@ def test_strangers_are_not_heard(wire: Callable[..., Wire], who: str) -> None:
         "wrong server key": lambda: wire(server_key=own.public_key),
     }[who]()
     if who == "no key":
-        stranger.socket.send_multipart(STATUS, zmq.NOBLOCK)
+        # Without keys the message waits in the pipe, unless the server has already refused the handshake and the pipe is gone.
+        with suppress(zmq.Again):
+            stranger.socket.send_multipart(STATUS, zmq.NOBLOCK)
     else:
         with pytest.raises(zmq.Again):  # there is no connection to send on
             stranger.socket.send_multipart(STATUS, zmq.NOBLOCK)
