@@ -8,13 +8,17 @@ import msgspec
 
 
 class ParameterInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter of a loss, with its range."""
+    """One parameter of a loss: a number with its range, or one of a few texts."""
 
     name: str
-    default: float
+    default: float | str
+    """One of `choices`, where there are any; a number otherwise."""
     minimum: float
     maximum: float
+    """The range of a number; of a choice, neither end means anything."""
     description: str
+    choices: list[str] = []
+    """What a choice is made from, the usual first; empty for a number. Not told to clients before 1.2."""
 
 
 class LossInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,3 +49,5 @@ class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
     prior: str
     description: str
     settings: dict[str, Any]
+    sources: dict[str, str] = {}
+    """Who says so, by setting; `loss_parameters.NAME` and `regularizers.NAME` for the entries of these. Since 1.2."""

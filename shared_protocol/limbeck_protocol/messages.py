@@ -6,8 +6,7 @@ forbid unknown fields, replies do not. `Hello`, `Welcome` and `ErrorReply` are f
 can at least tell each other to upgrade.
 
 All waiting is pulled: `GetEvents` and `GetPreview` may be held by the server for up to `wait_ms` until there is
-something newer than the client has (a long poll). So a slow client slows only itself, and there is no subscription to
-lose.
+something newer than the client has (a long poll). So a slow client slows only itself.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ from limbeck_protocol.catalog import PresetInfo as PresetInfo
 from limbeck_protocol.catalog import PriorInfo as PriorInfo
 from limbeck_protocol.errors import ErrorCode, Remedy
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Array, Recipe
+from limbeck_protocol.recipe import Array, JobId, Recipe
 from limbeck_protocol.view_cameras import View as View
 from limbeck_protocol.view_cameras import ViewerCamera as ViewerCamera
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 1
+PROTOCOL_MINOR = 2
 
-JobId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
 ArtifactName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
 WaitMs = Annotated[int, Meta(ge=0, le=20_000)]
 
@@ -175,6 +173,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since the job's worker started."""
     seconds_left: float | None = None
     prior_evaluations: int = 0
+    terms: dict[str, float] = {}
+    """Parts of the loss worth watching, as root mean squares, by name: NFSD's `domain` and `condition`."""
 
 
 class JobInfo(Reply, frozen=True, kw_only=True, tag="job"):

@@ -29,10 +29,13 @@ else:
 
 MAX_CAMERAS = 512
 MAX_PROMPT_CHARACTERS = 2000
+FIELD_FILE = "field.safetensors"
+"""The artifact of a finished job that another job can begin with."""
 
 Prompt = Annotated[str, Meta(max_length=MAX_PROMPT_CHARACTERS)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+JobId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
 Degrees = Annotated[float, Meta(ge=-360.0, le=360.0)]
 
 
@@ -85,8 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: Annotated[int, Meta(ge=1, le=200_000)] | UnsetType = UNSET
     guidance_scale: Annotated[float, Meta(ge=0.0, le=1000.0)] | UnsetType = UNSET
     """diffusers' convention: 1 = no guidance."""
-    loss_parameters: dict[str, float] | UnsetType = UNSET
-    """The loss's own parameters; names and ranges stand in the server's catalog."""
+    loss_parameters: dict[str, float | Annotated[str, Meta(max_length=40)]] | UnsetType = UNSET
+    """The loss's own parameters, numbers or choices; names, ranges and choices stand in the server's catalog."""
     views_per_step: Annotated[int, Meta(ge=1, le=64)] | UnsetType = UNSET
     render_size: (
         Annotated[list[tuple[Share, Annotated[int, Meta(ge=16, le=1024)]]], Meta(min_length=1, max_length=16)]
@@ -96,13 +99,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timestep_min: Share | UnsetType = UNSET
     timestep_max: Annotated[list[tuple[Share, Share]], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
     """Upper end of the timestep range as a share of the schedule: piecewise linear in the share of the run."""
+    timestep_schedule: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
+    """`uniform` (at random in the range), or falling over the run: `linear` (SDI), `hifa`, `dreamtime`."""
+    guidance_interval: tuple[Share, Share] | UnsetType = UNSET
+    """Between which shares of the schedule the guidance scale holds; outside it is 1."""
+    perp_neg: Annotated[float, Meta(ge=0.0, le=100.0)] | UnsetType = UNSET
+    """Factor on Perp-Neg's weights, which keep other views' looks out of a view: 0 = off, 1 = as published."""
+    gradient_clamp: (
+        Annotated[list[tuple[Share, Annotated[float, Meta(gt=0.0, le=1e6)]]], Meta(min_length=1, max_length=16)]
+        | UnsetType
+        | None
+    ) = UNSET
+    """Largest element of the latents' gradient, piecewise linear in the share of the run; None = no limit."""
+    pixel_clip: Annotated[float, Meta(gt=0.0, le=1e6)] | UnsetType | None = UNSET
+    """Largest channel of a rendered pixel's gradient (PGC-3D); None = no limit."""
     weighting: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
-    """Name of w(t): `noise_variance` (sigma^2), `uniform`, `signal_noise` (Fantasia3D)."""
+    """Name of w(t): `noise_variance` (sigma^2), `uniform`, `signal_noise` (Fantasia3D), `noise_to_signal` (ISM)."""
     learning_rate: Annotated[float, Meta(gt=0.0, le=10.0)] | UnsetType = UNSET
+    density_pace: Annotated[float, Meta(gt=0.0, le=10.0)] | UnsetType = UNSET
+    """How fast density learns, as a share of its usual pace: low where the shape shall stay and colours may change."""
     background: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
-    """`random` (one random colour a view), `grey`, `white`, `black`."""
+    """`random` (one random colour a view), `grey`, `white`, `black`, `learned` (an environment of its own) or
+    `alternating` (each view random or learned)."""
     shading: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
-    """`albedo` or `lambert`."""
+    """`albedo`, `lambert`, `textureless`, or `mixed` (albedo at first, then the three by chance)."""
+    albedo_until: Share | UnsetType = UNSET
+    """Share of the run that `mixed` shading begins with albedo only."""
+    lit_share: Share | UnsetType = UNSET
+    """Probability that a later step of `mixed` shading is lit."""
+    textureless_share: Share | UnsetType = UNSET
+    """Probability that a lit step of `mixed` shading is textureless."""
     field: Annotated[str, Meta(max_length=40)] | UnsetType = UNSET
     """`voxels` or `hash_grid`."""
     field_resolution: Annotated[int, Meta(ge=8, le=4096)] | UnsetType = UNSET
@@ -127,6 +153,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
 
+class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A finished job on the same server, whose field another job begins with instead of a ball."""
+
+    job_id: JobId
+    prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    """What that field was made of; the loss `dds` compares the prompt with it."""
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that determines a result."""
 
@@ -140,6 +174,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     rig: Rig = msgspec.field(default_factory=lambda: Rig(orbit=Orbit()))
     settings: Settings = msgspec.field(default_factory=Settings)
+    start: Start | UnsetType = UNSET
+    """The job to begin with. Unset begins with a ball, and is left out wherever the recipe is written: so servers that
+    know no starts understand it too, and no recipe's digest changed when this field came."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     """Filled by the server: versions of Limbeck, torch and what else changes numbers."""
 
@@ -190,6 +227,10 @@ def check_recipe(recipe: Recipe) -> None:
         raise invalid("recipe.prompt", "expected words; the prompt is blank.")
     for name in ("prompt", "negative_prompt", "loss", "prior", "preset"):
         _check_text(getattr(recipe, name) or "", f"recipe.{name}")
+    if recipe.start:
+        if not recipe.start.prompt.strip():
+            raise invalid("recipe.start.prompt", "expected the words that the start was made of; it is blank.")
+        _check_text(recipe.start.prompt, "recipe.start.prompt")
     _check_rig(recipe.rig)
     _check_settings(recipe.settings)
 
@@ -263,6 +304,7 @@ def _check_settings(settings: Settings) -> None:
     schedules: dict[str, Any] = {"timestep_max": settings.timestep_max, "render_size": settings.render_size}
     if settings.regularizers is not UNSET:
         schedules |= {f"regularizers.{name}": schedule for name, schedule in settings.regularizers.items()}
+    schedules["gradient_clamp"] = UNSET if settings.gradient_clamp is None else settings.gradient_clamp
     for name, schedule in schedules.items():
         if schedule is UNSET:
             continue
@@ -271,6 +313,9 @@ def _check_settings(settings: Settings) -> None:
             raise invalid(f"recipe.settings.{name}", "expected shares of the run in rising order.")
         if name == "render_size" and shares[0] != 0.0:
             raise invalid("recipe.settings.render_size", "expected the first size to hold from share 0 of the run.")
+    if settings.guidance_interval is not UNSET and settings.guidance_interval[0] > settings.guidance_interval[1]:
+        low, high = settings.guidance_interval
+        raise invalid("recipe.settings.guidance_interval", f"expected the lower end first; {low:g} is above {high:g}.")
     if settings.timestep_min is not UNSET and settings.timestep_max is not UNSET:
         lowest = min(value for _, value in settings.timestep_max)
         if settings.timestep_min > lowest:

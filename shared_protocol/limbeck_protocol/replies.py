@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -10,6 +10,20 @@ from limbeck_protocol import messages
 from limbeck_protocol.codec import encode_message
 from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, Remedy, RemedyAction, remedy_for
 from limbeck_protocol.limits import LIMITS, Limits
+
+SETTINGS_SINCE_1_2 = frozenset(
+    {
+        "timestep_schedule",
+        "guidance_interval",
+        "perp_neg",
+        "gradient_clamp",
+        "pixel_clip",
+        "density_pace",
+        "albedo_until",
+        "lit_share",
+        "textureless_share",
+    }
+)
 
 
 def error_reply(error: LimbeckError) -> messages.ErrorReply:
@@ -76,13 +90,55 @@ def _longest_fitting(length: int, shortened: Callable[[int], messages.Reply], li
 def for_minor(reply: messages.Reply, minor: int) -> messages.Reply:
     """Return `reply` without what a client of that minor version cannot read.
 
-    Clients leave out fields that they do not know, but those of 1.0 refuse a message whose arrays they do not use.
+    Clients leave out fields that they do not know, but those of 1.0 refuse a message whose arrays they do not use, and
+    to those before 1.2 a loss's parameter is a number: one text among them would cost them the whole reply.
     """
     if minor < 1 and isinstance(reply, messages.Events):
         return msgspec.structs.replace(reply, views={})
     if minor < 1 and isinstance(reply, messages.Preview):
         return msgspec.structs.replace(reply, view=None)
+    if minor < 2 and isinstance(reply, messages.Catalog):
+        return _catalog_before_1_2(reply)
+    if minor < 2 and isinstance(reply, messages.JobInfo):
+        return _job_of_numbers(reply)
+    if minor < 2 and isinstance(reply, messages.JobList):
+        return messages.JobList(jobs=[_job_of_numbers(job) for job in reply.jobs])
     return reply
+
+
+def _catalog_before_1_2(catalog: messages.Catalog) -> messages.Catalog:
+    """Leave out parameters that are a choice, and settings that came later: an older client cannot send them either.
+
+    What it does not name is the preset's, so nothing is lost by its not knowing.
+    """
+    losses = [
+        msgspec.structs.replace(loss, parameters=[info for info in loss.parameters if not info.choices])
+        for loss in catalog.losses
+    ]
+    presets = [
+        msgspec.structs.replace(
+            preset,
+            settings={
+                name: _numbers(value) if name == "loss_parameters" else value
+                for name, value in preset.settings.items()
+                if name not in SETTINGS_SINCE_1_2
+            },
+        )
+        for preset in catalog.presets
+    ]
+    return messages.Catalog(losses=losses, priors=catalog.priors, presets=presets)
+
+
+def _job_of_numbers(job: messages.JobInfo) -> messages.JobInfo:
+    settings = job.recipe.settings
+    if not settings.loss_parameters:
+        return job
+    settings = msgspec.structs.replace(settings, loss_parameters=_numbers(settings.loss_parameters))
+    return msgspec.structs.replace(job, recipe=msgspec.structs.replace(job.recipe, settings=settings))
+
+
+def _numbers(parameters: Mapping[str, float | str]) -> dict[str, float | str]:
+    return {name: value for name, value in parameters.items() if not isinstance(value, str)}
 
 
 def wrong_program(sentence: str) -> LimbeckError:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError, RemedyAction
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, check_recipe
+from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, Start, check_recipe
 
 
 def cameras(count: int = 2, **changes: Any) -> Cameras:
@@ -67,6 +67,10 @@ GOOD = [
     Recipe(prompt="a duck", rig=Rig(orbit=Orbit(), cameras=cameras(weight=np.zeros(2, np.float32)))),
     Recipe(prompt="a duck", rig=Rig(cameras=cameras(512))),
     Recipe(prompt="a duck", settings=Settings(render_size=[(0.0, 32), (0.5, 64)], density_level=None)),
+    Recipe(prompt="a duck", settings=Settings(gradient_clamp=None, pixel_clip=None, guidance_interval=(0.5, 0.5))),
+    Recipe(prompt="a duck", settings=Settings(gradient_clamp=[(0.0, 0.5), (1.0, 2.0)], pixel_clip=0.1, perp_neg=1)),
+    Recipe(prompt="a duck", start=Start(job_id="01JD4ZK7Q5R8M2N3P4S5T6V7W8", prompt="a goose")),
+    Recipe(prompt="a duck", settings=Settings(loss_parameters={"bandwidth": 3, "sampler": "x" * 40})),
 ]
 
 
@@ -79,7 +83,17 @@ def rig(value: Cameras | None = None, orbit: Orbit | None = None) -> dict[str, A
     return {"rig": Rig(orbit=orbit, cameras=value)}
 
 
+def start(job_id: str = "01JD4ZK7Q5R8M2N3P4S5T6V7W8", prompt: str = "a goose") -> dict[str, Any]:
+    return {"start": Start(job_id=job_id, prompt=prompt)}
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "start at a path": (start(job_id="../../etc/passwd"), "recipe.start.job_id"),
+    "start without a job": (start(job_id=""), "recipe.start.job_id"),
+    "start made of nothing": (start(prompt=""), "recipe.start.prompt"),
+    "start made of blanks": (start(prompt="  "), "recipe.start.prompt"),
+    "start with a newline": (start(prompt="a\ngoose"), "recipe.start.prompt"),
+    "start that is a text": ({"start": "01JD4ZK7Q5R8M2N3P4S5T6V7W8"}, "recipe.start"),
     "empty prompt": ({"prompt": ""}, "recipe.prompt"),
     "blank prompt": ({"prompt": "   "}, "recipe.prompt"),
     "long prompt": ({"prompt": "x" * 5000}, "recipe.prompt"),
@@ -119,6 +133,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "negative distance": (rig(orbit=Orbit(distance=(-1.0, 2.0))), "recipe.rig.orbit.distance"),
     "steps of 0": ({"settings": Settings(steps=0)}, "recipe.settings.steps"),
     "NaN parameter": ({"settings": Settings(loss_parameters={"a": float("nan")})}, "recipe"),
+    "parameter that is a list": (
+        {"settings": Settings(loss_parameters={"a": ["b"]})},  # type: ignore[dict-item]
+        "recipe.settings.loss_parameters",
+    ),
+    "choice of 41 letters": (
+        {"settings": Settings(loss_parameters={"a": "b" * 41})},
+        "recipe.settings.loss_parameters",
+    ),
     "sizes out of order": (
         {"settings": Settings(render_size=[(0.0, 32), (0.8, 64), (0.5, 48)])},
         "recipe.settings.render_size",
@@ -128,6 +150,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": Settings(regularizers={"sparsity": [(1.0, 0.0), (0.0, 1.0)]})},
         "recipe.settings.regularizers.sparsity",
     ),
+    "clamp out of order": (
+        {"settings": Settings(gradient_clamp=[(0.5, 1.0), (0.0, 2.0)])},
+        "recipe.settings.gradient_clamp",
+    ),
+    "clamp at 0": ({"settings": Settings(gradient_clamp=[(0.0, 0.0)])}, "recipe.settings.gradient_clamp"),
+    "pixels clipped at 0": ({"settings": Settings(pixel_clip=0.0)}, "recipe.settings.pixel_clip"),
+    "negative Perp-Neg": ({"settings": Settings(perp_neg=-1.0)}, "recipe.settings.perp_neg"),
+    "interval turned around": (
+        {"settings": Settings(guidance_interval=(0.8, 0.2))},
+        "recipe.settings.guidance_interval",
+    ),
+    "interval beyond the schedule": (
+        {"settings": Settings(guidance_interval=(0.0, 1.5))},
+        "recipe.settings.guidance_interval",
+    ),
+    "a share of lit steps above 1": ({"settings": Settings(lit_share=1.2)}, "recipe.settings.lit_share"),
     "timesteps that cross": (
         {"settings": Settings(timestep_min=0.5, timestep_max=[(0.0, 0.9), (1.0, 0.4)])},
         "recipe.settings.timestep_min",

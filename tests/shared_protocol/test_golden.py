@@ -23,11 +23,12 @@ from limbeck_protocol.codec import (
 )
 from limbeck_protocol.errors import ErrorCode, remedy_for
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings
+from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, Start
 
 CORPUS = Path(__file__).parent / "golden"
 CURRENT = f"{m.PROTOCOL_MAJOR}.{m.PROTOCOL_MINOR}"
 JOB = "01JD4ZK7Q5R8M2N3P4S5T6V7W8"
+OTHER_JOB = "01JD4ZK7Q5R8M2N3P4S5T6V7WB"
 
 
 def sample_recipe() -> Recipe:
@@ -43,7 +44,7 @@ def sample_recipe() -> Recipe:
     settings = Settings(
         steps=300,
         guidance_scale=2.0,
-        loss_parameters={"threshold": 0.2},
+        loss_parameters={"bandwidth": 0.3, "sampler": "product"},
         render_size=[(0.0, 32), (0.5, 64)],
         timestep_min=0.02,
         timestep_max=[(0.0, 0.98), (1.0, 0.5)],
@@ -54,7 +55,7 @@ def sample_recipe() -> Recipe:
     return Recipe(
         prompt="a yellow duck",
         negative_prompt="",
-        loss="nfsd",
+        loss="msd",
         preset="quick",
         seed=7,
         rig=Rig(orbit=Orbit(), cameras=cameras),
@@ -66,6 +67,7 @@ def sample_recipe() -> Recipe:
 def samples() -> dict[str, Any]:
     """One message of every type, or more, by file name."""
     recipe = sample_recipe()
+    edit = Recipe(prompt="a blue duck", loss="dds", start=Start(job_id=JOB, prompt="a yellow duck"))
     error = m.ErrorReply(
         code=ErrorCode.NO_SURFACE,
         message="No surface was found.",
@@ -101,6 +103,7 @@ def samples() -> dict[str, Any]:
         "request-hello": m.Hello(major_min=1, major_max=1, client="limbeck-blender 0.1.0"),
         "request-submit": m.Submit(job_id=JOB, recipe=recipe),
         "request-submit-plain": m.Submit(job_id=JOB, recipe=Recipe(prompt="a red cube")),
+        "request-submit-start": m.Submit(job_id=OTHER_JOB, recipe=edit),
         "request-get": m.GetJob(job_id=JOB),
         "request-list": m.ListJobs(limit=20),
         "request-cancel": m.CancelJob(job_id=JOB),
@@ -115,7 +118,7 @@ def samples() -> dict[str, Any]:
         "request-catalog": m.GetCatalog(),
         "reply-welcome": m.Welcome(
             major=1,
-            minor=1,
+            minor=2,
             server="limbeck-server 0.1.0",
             store_id="s" * 16,
             boot_id="b" * 16,
@@ -125,6 +128,7 @@ def samples() -> dict[str, Any]:
         "reply-error-plain": m.ErrorReply(code="INTERNAL", message="It broke."),
         "reply-job": job,
         "reply-job-queued": queued,
+        "reply-job-edit": m.JobInfo(job_id=OTHER_JOB, state=JobState.QUEUED, recipe=edit, created=1.7e9),
         "reply-jobs": m.JobList(jobs=[queued, job]),
         "reply-events": m.Events(events=[event], last_sequence=12, progress={JOB: progress}, views={JOB: view}),
         "reply-preview": m.Preview(job_id=JOB, generation=4, step=20, image=image),
@@ -153,7 +157,22 @@ def samples() -> dict[str, Any]:
                             name="threshold", default=0.2, minimum=0.0, maximum=1.0, description="Of the timestep."
                         )
                     ],
-                )
+                ),
+                m.LossInfo(
+                    name="msd",
+                    title="MSD",
+                    description="Mean-shift distillation.",
+                    parameters=[
+                        m.ParameterInfo(
+                            name="sampler",
+                            default="splitting",
+                            minimum=0.0,
+                            maximum=0.0,
+                            description="How the sample is drawn.",
+                            choices=["splitting", "product"],
+                        )
+                    ],
+                ),
             ],
             priors=[
                 m.PriorInfo(
@@ -165,7 +184,14 @@ def samples() -> dict[str, Any]:
                 )
             ],
             presets=[
-                m.PresetInfo(name="quick", loss="sds", prior="exact", description="Seconds.", settings={"steps": 300})
+                m.PresetInfo(
+                    name="quick",
+                    loss="sds",
+                    prior="exact",
+                    description="Seconds.",
+                    settings={"steps": 300},
+                    sources={"steps": "tuned"},
+                )
             ],
         ),
         "worker-phase": m.PhaseStarted(name="views", title="Rendering the known world"),

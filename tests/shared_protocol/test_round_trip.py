@@ -28,6 +28,7 @@ from limbeck_protocol.recipe import (
     Recipe,
     Rig,
     Settings,
+    Start,
     check_recipe,
     recipe_from_json,
     recipe_to_json,
@@ -35,6 +36,7 @@ from limbeck_protocol.recipe import (
 
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+JOB_ID = r"[A-Za-z0-9_-]{8,64}"
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -128,6 +130,10 @@ def recipes(draw: Callable[..., Any]) -> Recipe:
     if plain.timestep_max is not msgspec.UNSET:
         fixed["timestep_max"] = sorted(plain.timestep_max)
         fixed["timestep_min"] = min(value for _, value in plain.timestep_max)
+    if plain.guidance_interval is not msgspec.UNSET:
+        fixed["guidance_interval"] = tuple(sorted(plain.guidance_interval))
+    if plain.gradient_clamp not in (msgspec.UNSET, None):
+        fixed["gradient_clamp"] = sorted(plain.gradient_clamp)
     if plain.regularizers is not msgspec.UNSET:
         fixed["regularizers"] = {name: sorted(schedule) for name, schedule in plain.regularizers.items()}
     orbit = draw(st.none() | st.just(Orbit()) | st.just(Orbit(elevation_deg=(-90.0, 90.0), weight=0.5)))
@@ -149,6 +155,9 @@ def recipes(draw: Callable[..., Any]) -> Recipe:
         seed=draw(st.integers(0, 2**63 - 1)),
         rig=Rig(orbit=orbit, cameras=cameras if count else None),
         settings=msgspec.structs.replace(plain, **fixed),
+        start=draw(
+            st.just(msgspec.UNSET) | st.builds(Start, job_id=st.from_regex(JOB_ID, fullmatch=True), prompt=words)
+        ),
         versions=draw(st.dictionaries(words, words, max_size=2)),
     )
 

@@ -175,7 +175,7 @@ class Endpoint:
         if isinstance(message, GetPreview) and message.viewer is not None:
             self._service.runner.look(message)  # once for each time of asking, not with every round of a wait
         if not isinstance(message, (GetEvents, GetPreview)):
-            self._send(connection, envelope.request_id, reply)
+            self._send(connection, envelope.request_id, for_minor(reply, envelope.minor))
             return
         for held in self._polls.hold(connection, envelope, reply, time.monotonic()):
             fitting = reply if held.message is message else self._answer(held.message)
