@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from limbeck_server.known_world.captions import AZIMUTH_WORDS, NEGATIVE_PROMPT, azimuth_word, elevation_word
+from limbeck_server.known_world.captions import (
+    AZIMUTH_WORDS,
+    NEGATIVE_PROMPT,
+    azimuth_word,
+    elevation_word,
+    parse_caption,
+)
 from limbeck_server.known_world.library import ViewLibrary
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.priors.exact import DEGRADED_SHARE, ExactPrior
 from limbeck_server.priors.prior import PromptError
+from limbeck_server.priors.prompts import negative_views
 from torch import Tensor
 
 
@@ -164,3 +171,22 @@ def test_degraded_views_of_other_shapes_or_size_are_refused(library):
 def test_a_posterior_over_something_else_is_refused(prior, noisy):
     with pytest.raises(ValueError, match="over must be one of shape, azimuth, elevation, colour"):
         prior.posterior(noisy, 0.1, "material")
+
+
+@pytest.mark.parametrize(
+    ("azimuth_deg", "elevation_deg", "texts"),
+    [
+        (10.0, 15.0, [", front view, eye level", ", left side view, eye level"]),
+        (-100.0, 0.0, [", front view, low angle", ", right side view, low angle"]),
+        (200.0, 40.0, [", front view, high angle", ", right side view, high angle"]),
+        (90.0, 80.0, [", front view, high angle", ", left side view, high angle"]),
+    ],
+)
+def test_opposite_views_are_said_in_the_known_worlds_words(
+    prior: ExactPrior, azimuth_deg: float, elevation_deg: float, texts: list[str]
+) -> None:
+    opposites = prior.view_negatives(azimuth_deg, elevation_deg)
+    assert [suffix for suffix, _ in opposites] == texts
+    assert [weight for _, weight in opposites] == [weight for _, weight in negative_views(azimuth_deg, elevation_deg)]
+    for suffix, _ in opposites:
+        assert parse_caption(f"a duck{suffix}").shape == "duck"

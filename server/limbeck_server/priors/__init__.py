@@ -1,1 +1,4 @@
-"""Pretrained diffusion models behind one contract (`prior.py`). The only importers of diffusers and transformers."""
+"""Pretrained diffusion models behind one contract (`prior.py`).
+
+The only importers of diffusers, transformers and peft.
+"""

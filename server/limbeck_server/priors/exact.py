@@ -10,6 +10,7 @@ noise of standard deviation sigma_t / (2 alpha_t).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from limbeck_server.known_world.library import ViewLibrary
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.priors.caption_prior import CaptionPrior
 from limbeck_server.priors.mixture import ColourModel, Explanation, ViewMixture, posterior_weights
-from limbeck_server.priors.prior import NoiseSchedule, PromptError
+from limbeck_server.priors.prior import NoiseSchedule, ParticleError, ParticleModel, ParticleSettings, PromptError
+from limbeck_server.priors.prompts import negative_views
 from limbeck_server.priors.view_stack import ViewStack
 
 SIZES = (32, 64)
@@ -83,6 +85,19 @@ class ExactPrior:
         """Return the view words of a camera that stands there, to be appended to a prompt."""
         return captions.view_suffix(azimuth_deg, elevation_deg)
 
+    def view_negatives(self, azimuth_deg: float, elevation_deg: float) -> tuple[tuple[str, float], ...]:
+        """Return Perp-Neg's two negative view words, seen from the same height, and their weights.
+
+        Which views and how much is what networks are told (`priors.prompts.negative_views`); the side is the one that
+        the camera is nearer to, since here left and right are different words.
+        """
+        nearer_side_deg = math.copysign(90.0, (azimuth_deg + 180.0) % 360.0 - 180.0)
+        seen_from_deg = {"front": 0.0, "side": nearer_side_deg}
+        return tuple(
+            (captions.view_suffix(seen_from_deg[view], elevation_deg), weight)
+            for view, weight in negative_views(azimuth_deg, elevation_deg)
+        )
+
     def encode_images(self, images: Tensor) -> Tensor:
         """Return latents in -1..1, (n, 3, size, size), of square pictures (n, 3, h, h) in 0..1; differentiable.
 
@@ -131,6 +146,32 @@ class ExactPrior:
         signal, noise = self._scales(noisy, timesteps)
         self.evaluations += len(texts)
         return self._denoise(noisy, signal, noise, texts, branches=1).to(noisy.dtype)
+
+    @torch.no_grad()
+    def denoise_at(self, scaled: Tensor, sigmas: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return the expected clean latents at any noise level; see `prior.ClosedFormPrior.denoise_at`.
+
+        Raises:
+            PromptError: if a text has an unknown word, or no stored view fits it.
+            ValueError: if shapes or the number of texts disagree.
+        """
+        branches = max(len(texts) // max(len(scaled), 1), 1)
+        noise = sigmas.to(self.device, torch.float64)[:, None, None, None]
+        self.evaluations += len(texts)
+        return self._denoise(scaled, torch.ones_like(noise), noise, texts, branches).to(scaled.dtype)
+
+    def particle_model(self, settings: ParticleSettings) -> ParticleModel:
+        """Refuse: there is no network here to adapt, and the exact answer is known.
+
+        Raises:
+            ParticleError: always.
+        """
+        raise ParticleError(
+            "the loss 'vsd' trains a particle model, and the exact prior has no network to adapt. Nor would an exact "
+            "one help: the exact particle model of a single render predicts the very noise that was added, so that VSD "
+            "equals SDS draw by draw. Choose another loss, such as 'sds', or a network prior, such as "
+            "'stable-diffusion'."
+        )
 
     def log_likelihood(self, pictures: Tensor, noise_std: float | Tensor, text: str) -> Tensor:
         """Return log p(picture + noise | text) of n pictures, float64; differentiable with respect to them.
@@ -217,6 +258,7 @@ def load_exact_prior(
     device: torch.device | str = "cpu",
     cache_folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    also: Sequence[str] = (),
 ) -> ExactPrior:
     """Return the exact prior for a prompt: many views of the prompt's shape, some of every other, and degraded ones.
 
@@ -228,9 +270,10 @@ def load_exact_prior(
         device: where the prior lives.
         cache_folder: where rendered views are kept; the user's cache folder if left out.
         progress: called with (views done, views in all) as they are rendered or read.
+        also: other prompts that will be asked, whose shapes get as many views.
 
     Raises:
-        PromptError: if the prompt has an unknown word, or no stored view fits it.
+        PromptError: if a prompt has an unknown word, or no stored view fits it.
         ValueError: if the size is another.
     """
     if size not in SIZES:
@@ -238,10 +281,11 @@ def load_exact_prior(
             f"the exact prior's pictures are {' or '.join(map(str, SIZES))} pixels wide, but {size} were asked for"
         )
     try:
-        shape = captions.parse_caption(prompt).shape
+        wanted = [views.default_counts(captions.parse_caption(text).shape) for text in (prompt, *also)]
     except captions.CaptionError as error:
         raise PromptError(str(error)) from error
-    library = views.load_library(views.default_counts(shape), size, cache_folder, progress)
+    counts = {name: max(each[name] for each in wanted) for name in wanted[0]}
+    library = views.load_library(counts, size, cache_folder, progress)
     prior = ExactPrior(library, degraded_views(library), device)
     prior.check_prompt(prompt)
     return prior

@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from limbeck_server.priors import prompts as words
 from limbeck_server.priors.model_files import NETWORKS, ModelFiles, corrupt, find_model, reason
-from limbeck_server.priors.prior import ModelError, NoiseSchedule, PromptError
+from limbeck_server.priors.prior import ModelError, NoiseSchedule, ParticleModel, ParticleSettings, PromptError
 
 for _library in (diffusers, transformers):
     _library.utils.logging.set_verbosity_error()
@@ -85,6 +85,10 @@ class StableDiffusionPrior:
         """Return DreamFusion's view words, such as ", front view"."""
         return words.view_suffix(azimuth_deg, elevation_deg)
 
+    def view_negatives(self, azimuth_deg: float, elevation_deg: float) -> tuple[tuple[str, float], ...]:
+        """Return Perp-Neg's two negative view words, such as ", side view", and their weights."""
+        return words.view_negatives(azimuth_deg, elevation_deg)
+
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return clean latents (views, c, h', w') of pictures (views, 3, h, w) in 0..1; differentiable.
 
@@ -132,12 +136,19 @@ class StableDiffusionPrior:
         answers = dict(zip(prompts, answer.to(noisy.dtype).split(len(noisy)), strict=True))
         if self.prediction_type == "epsilon":
             return answers
-        # Salimans & Ho (2022), appendix D: v = alpha eps - sigma z, so that eps = alpha v + sigma z_t.
-        alpha, sigma = (
-            values.to(noisy)[timesteps].view(-1, 1, 1, 1)
-            for values in (self.schedule.signal_scales, self.schedule.noise_stds)
-        )
-        return {branch: alpha * v + sigma * noisy for branch, v in answers.items()}
+        return {branch: self.schedule.noise_from_velocity(v, noisy, timesteps) for branch, v in answers.items()}
+
+    def particle_model(self, settings: ParticleSettings) -> ParticleModel:
+        """Return a fresh model of our own renders: LoRA on this prior's UNet, whose weights are shared and stay frozen.
+
+        Raises:
+            ParticleError: the UNet has no attention layers that LoRA could adapt.
+        """
+        # Imported here: only VSD needs peft.
+        from limbeck_server.priors.particle_model import LoraParticleModel
+
+        predicts_velocity = self.prediction_type == "v_prediction"
+        return LoraParticleModel(self._networks.unet, self._embed, self.schedule, predicts_velocity, settings)
 
     def _count_tokens(self, text: str) -> int:
         return len(self._networks.tokenizer(text).input_ids)
