@@ -15,7 +15,7 @@ class ClosedFormField(Field):
     """A field given by two functions of points, with no parameters."""
 
     def __init__(self, density: Callable[[Tensor], Tensor], colour: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(FieldSettings(), default_density_scale=1.0)
+        super().__init__(FieldSettings(density_scale=1.0))
         self.density_of, self.colour_of = density, colour
 
     def density(self, points: Tensor) -> Tensor:
@@ -29,6 +29,9 @@ class ClosedFormField(Field):
 
     def raw_density_and_colour(self, points: Tensor) -> tuple[Tensor, Tensor]:
         return self.density_and_colour(points)
+
+    def multiply_raw_density(self, factor: float) -> None:
+        raise NotImplementedError("there are no parameters to multiply")
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return []

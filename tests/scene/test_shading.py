@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from limbeck_server.scene.shading import Shading, lambert, sample_lights, shade, textureless
+from limbeck_server.scene.shading import SHADINGS, Shading, choose_shading, lambert, sample_lights, shade, textureless
 
 UP = torch.tensor([[0.0, 0.0, 1.0]])
 
@@ -49,3 +49,45 @@ def test_wrong_names_and_missing_lights_are_refused(generator):
         sample_lights("sun", torch.zeros(1, 3), generator)
     with pytest.raises(ValueError, match="needs normals"):
         shade(Shading("lambert", UP), torch.ones(1, 3), None, UP, torch.zeros(1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", SHADINGS)
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_a_named_shading_is_chosen_always_and_draws_nothing(kind, share, generator):
+    before = generator.get_state()
+    assert choose_shading(kind, share, 0.2, 0.75, 0.5, generator) == kind
+    assert torch.equal(before, generator.get_state())
+
+
+def test_mixed_shading_begins_with_albedo_and_then_mixes_as_threestudio_does(generator):
+    steps = 20_000
+    kinds = [choose_shading("mixed", step / steps, 0.2, 0.75, 0.5, generator) for step in range(steps)]
+    first, rest = kinds[: steps // 5], kinds[steps // 5 :]
+    assert set(first) == {"albedo"}
+    for kind, probability in (("albedo", 0.25), ("lambert", 0.375), ("textureless", 0.375)):
+        error = math.sqrt(probability * (1 - probability) / len(rest))
+        assert rest.count(kind) / len(rest) == pytest.approx(probability, abs=4 * error), kind
+
+
+@pytest.mark.parametrize(
+    ("lit_share", "textureless_share", "expected"),
+    [(0.0, 0.5, {"albedo"}), (1.0, 0.0, {"lambert"}), (1.0, 1.0, {"textureless"}), (1.0, 0.5, set(SHADINGS[1:]))],
+)
+def test_the_ends_of_the_probabilities_are_certain(lit_share, textureless_share, expected, generator):
+    kinds = {choose_shading("mixed", 0.5, 0.2, lit_share, textureless_share, generator) for _ in range(200)}
+    assert kinds == expected
+
+
+def test_mixed_shading_takes_one_draw_whatever_the_phase():
+    generators = [torch.Generator().manual_seed(5) for _ in range(3)]
+    torch.rand((), generator=generators[0])
+    choose_shading("mixed", 0.1, 0.2, 0.75, 0.5, generators[1])
+    choose_shading("mixed", 0.9, 0.2, 0.75, 0.5, generators[2])
+    states = [generator.get_state() for generator in generators]
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+
+
+def test_an_unknown_shading_is_refused_with_the_names(generator):
+    with pytest.raises(ValueError, match="unknown shading 'toon': expected one of albedo, lambert, textureless, mixed"):
+        choose_shading("toon", 0.5, 0.2, 0.75, 0.5, generator)

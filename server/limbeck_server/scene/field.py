@@ -9,7 +9,7 @@ there is nothing. Two kinds: `voxels` reads raw density and colour logits straig
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from limbeck_server.scene.encodings import HashGrid, VoxelGrid
 
 KINDS = ("voxels", "hash_grid")
+DENSITY_SCALES = {"voxels": 10.0, "hash_grid": 1.0}
+"""Default factor on the raw density: a voxel's then moves at the pace of an optimiser step of 0.05."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,7 @@ class FieldSettings:
         kind: `voxels` or `hash_grid`.
         resolution: vertices per axis of the voxel grid, or cells per axis of the hash grid's finest level.
         bound: radius of the ball that holds the object, and half the side of the grid's box.
-        density_scale: factor on the raw density. None: 10 for voxels, whose raw values then move at the pace of an
-            optimiser step of 0.05, and 1 for the hash grid.
+        density_scale: factor on the raw density; None: that of `DENSITY_SCALES`.
         blob_scale: height of the start blob's logit at the origin; 0 for none.
         blob_radius: radius at which the blob's logit is 0.
         hash_levels, hash_features, hash_log2_table_size, hash_base_resolution: the hash grid's own.
@@ -52,11 +53,11 @@ class FieldSettings:
 class Field(nn.Module, ABC):
     """Density and colour at points (n, 3) of the object's frame. The kinds below say where the raw values come from."""
 
-    def __init__(self, settings: FieldSettings, default_density_scale: float) -> None:
+    def __init__(self, settings: FieldSettings) -> None:
         super().__init__()
         self.settings = settings
         scale = settings.density_scale
-        self.density_scale = default_density_scale if scale is None else scale
+        self.density_scale = DENSITY_SCALES[settings.kind] if scale is None else scale
 
     @abstractmethod
     def raw_density(self, points: Tensor) -> Tensor:
@@ -67,8 +68,26 @@ class Field(nn.Module, ABC):
         """Return (n,) raw densities and (n, 3) colour logits."""
 
     @abstractmethod
+    def multiply_raw_density(self, factor: float) -> None:
+        """Multiply the raw density by a factor, everywhere and in place."""
+
+    @abstractmethod
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Return parameter groups for an optimiser of Adam's family, each with a name."""
+
+    def set_density_pace(self, pace: float) -> None:
+        """Let density learn at another pace than by default; what the field shows stays as it is, but for rounding.
+
+        An optimiser of Adam's family moves raw values by its learning rate, whatever the size of their gradient; so
+        density moves in proportion to its scale. Raw values are divided by what the scale is multiplied by.
+
+        Args:
+            pace: share of the default scale, above 0.
+        """
+        scale = DENSITY_SCALES[self.settings.kind] * pace
+        self.multiply_raw_density(self.density_scale / scale)
+        self.density_scale = scale
+        self.settings = replace(self.settings, density_scale=scale)
 
     def density(self, points: Tensor) -> Tensor:
         """Return (n,) densities >= 0, per unit of length."""
@@ -117,7 +136,7 @@ class VoxelField(Field):
     """Raw density and colour logits in a dense grid: channel 0 is density, 1 to 3 are red, green, blue."""
 
     def __init__(self, settings: FieldSettings, device: torch.device | str, generator: torch.Generator) -> None:
-        super().__init__(settings, default_density_scale=10.0)
+        super().__init__(settings)
         self.grid = VoxelGrid(4, settings.resolution, settings.bound, device)
         with torch.no_grad():
             # Nearly grey, but not the same grey everywhere.
@@ -133,6 +152,10 @@ class VoxelField(Field):
         values = self.grid(points).t().contiguous()
         return values[0], values[1:].t()
 
+    @torch.no_grad()
+    def multiply_raw_density(self, factor: float) -> None:
+        self.grid.values[..., 0] *= factor
+
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         # Weight decay would pull empty space back to the start blob.
         return [{"name": "voxels", "params": [self.grid.values], "lr": learning_rate, "weight_decay": 0.0}]
@@ -146,7 +169,7 @@ class HashGridField(Field):
     """A hash grid's features, and two networks of one hidden layer each: one for density, one for colour."""
 
     def __init__(self, settings: FieldSettings, device: torch.device | str, generator: torch.Generator) -> None:
-        super().__init__(settings, default_density_scale=1.0)
+        super().__init__(settings)
         self.grid = HashGrid(
             settings.bound,
             settings.hash_levels,
@@ -173,6 +196,11 @@ class HashGridField(Field):
         raw, logits = self.density_network(features)[:, 0], self.colour_network(features)
         # Under autocast the networks answer in half precision; compositing needs more.
         return raw.to(points.dtype), logits.to(points.dtype)
+
+    @torch.no_grad()
+    def multiply_raw_density(self, factor: float) -> None:
+        for parameter in self.density_network[-1].parameters():
+            parameter.mul_(factor)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         # Table entries are seen rarely and by small gradients: no decay, a tiny epsilon (Instant-NGP, section 4), and a

@@ -9,11 +9,29 @@ CUDA one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from limbeck_server.scene.field import Field
+
+class HasDensity(Protocol):
+    """What has a density everywhere, such as a field."""
+
+    def density(self, points: Tensor) -> Tensor:
+        """Return densities (n,) at points (n, 3)."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """Two things in one place, such as a field and what it was before: the denser one counts."""
+
+    one: HasDensity
+    other: HasDensity
+
+    def density(self, points: Tensor) -> Tensor:
+        """Return the larger of both densities (n,) at points (n, 3)."""
+        return torch.maximum(self.one.density(points), self.other.density(points))
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class OccupancyGrid(nn.Module):
         self.register_buffer("occupied", torch.ones(shape, dtype=torch.bool, device=device))
 
     @torch.no_grad()
-    def refresh(self, field: Field, generator: torch.Generator) -> None:
+    def refresh(self, field: HasDensity, generator: torch.Generator) -> None:
         """Look at one random point of every cell and update the map."""
         resolution, bound = self.settings.resolution, self.settings.bound
         ticks = torch.arange(resolution, device=self.estimate.device)
@@ -67,7 +85,7 @@ class OccupancyGrid(nn.Module):
         above = (self.estimate > self.settings.threshold).to(self.estimate.dtype)
         self.occupied = nn.functional.max_pool3d(above[None, None], 3, stride=1, padding=1)[0, 0] > 0
 
-    def maybe_refresh(self, field: Field, step: int, generator: torch.Generator) -> None:
+    def maybe_refresh(self, field: HasDensity, step: int, generator: torch.Generator) -> None:
         """Refresh the map if this training step is one at which it is due."""
         if step % self.settings.refresh_every_steps == 0:
             self.refresh(field, generator)

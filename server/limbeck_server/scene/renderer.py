@@ -87,7 +87,8 @@ def render(
         field: what is seen.
         views: from where; their device and precision are the rendering's.
         size: side of the square pictures in pixels.
-        background: (views, 3) a colour behind each view.
+        background: (views, 3), a colour behind each view, or (views, 3, size, size), one behind each pixel (see
+            `background.views_background`).
         settings: how rays are sampled.
         generator: shifts each ray's samples by a random share of a step, which turns banding into noise. None puts all
             samples at their mean places.
@@ -98,9 +99,11 @@ def render(
     Raises:
         ValueError: shapes do not fit together.
     """
-    if background.shape != (len(views), 3):
+    solid = (len(views), 3)
+    if background.shape not in (solid, (*solid, size, size)):
         raise ValueError(
-            f"expected one background colour for each view, shape ({len(views)}, 3); got {tuple(background.shape)}"
+            f"expected a background colour for each pixel, shape {(*solid, size, size)}, or one for each view, shape "
+            f"{solid}; got {tuple(background.shape)}"
         )
     marcher = renderer_packed if views.lens.is_cuda else renderer_batched
     origins, directions = (part.reshape(-1, 3) for part in rays(views, size))
@@ -124,7 +127,8 @@ def render(
     # The weights of a ray add up to 1 - exp(-optical depth); written so, rounding cannot lead out of 0..1.
     opacity = -torch.expm1(-planes[:, 3:4])
     depth = planes[:, 4:5] / opacity.clamp_min(torch.finfo(opacity.dtype).tiny)
-    image = colour + (1 - opacity) * background.to(colour)[:, :, None, None]
+    behind = background.to(colour)
+    image = colour + (1 - opacity) * (behind[:, :, None, None] if behind.ndim == 2 else behind)
     return Rendering(image, colour, opacity, depth, samples, origins.shape[0])
 
 

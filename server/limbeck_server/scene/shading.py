@@ -2,6 +2,7 @@
 
 `albedo` shows colours as they are: right for a prior whose pictures carry their own shading. `lambert` lights them by a
 point light, `textureless` lights a white object, which keeps colour from faking shape (DreamFusion, section 3.1).
+`mixed` chooses one of the three for each step.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 SHADINGS = ("albedo", "lambert", "textureless")
+MIXED = "mixed"
 LIGHTS = ("camera", "above")
 
 
@@ -77,6 +79,42 @@ def shade(shading: Shading, colours: Tensor, normals: Tensor | None, points: Ten
     if shading.kind == "textureless":
         return textureless(normals, to_light, shading.ambient, shading.diffuse)
     return lambert(colours, normals, to_light, shading.ambient, shading.diffuse)
+
+
+def choose_shading(
+    kind: str,
+    share: float,
+    albedo_until: float,
+    lit_share: float,
+    textureless_share: float,
+    generator: torch.Generator,
+) -> str:
+    """Return one of `SHADINGS` for a step of the run.
+
+    `mixed` shows albedo first, so that a shape can form, and then the three by chance, which keeps colour from faking
+    shape (DreamFusion, Poole et al. 2022, section 3.1; threestudio: 0.2 of the run, then 0.75 and 0.5, which is 25 %
+    albedo, 37.5 % lambert and 37.5 % textureless).
+
+    Args:
+        kind: one of `SHADINGS`, which is then the answer at every step, or `mixed`.
+        share: of the run that is done, 0..1.
+        albedo_until: share of the run before which `mixed` is albedo only.
+        lit_share: probability, after that, of being lit at all.
+        textureless_share: probability of being textureless where lit.
+        generator: the only source of randomness: one draw at every step of `mixed`, none otherwise.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if kind in SHADINGS:
+        return kind
+    if kind != MIXED:
+        raise ValueError(f"unknown shading {kind!r}: expected one of {', '.join((*SHADINGS, MIXED))}")
+    # Drawn in the albedo phase too, so that its length does not shift the run's other random numbers.
+    draw = float(torch.rand((), generator=generator, device=generator.device))
+    if share < albedo_until or draw >= lit_share:
+        return "albedo"
+    return "textureless" if draw < lit_share * textureless_share else "lambert"
 
 
 def sample_lights(name: str, camera_positions: Tensor, generator: torch.Generator) -> Tensor:
