@@ -85,12 +85,24 @@ def test_weightings_at_known_timesteps_of_stable_diffusion(timestep: int, alpha_
         "noise_variance": 1 - alpha_bar,
         "uniform": 1.0,
         "signal_noise": alpha_bar**0.5 * (1 - alpha_bar),
+        "noise_to_signal": ((1 - alpha_bar) / alpha_bar) ** 0.5,
     }
     assert set(WEIGHTINGS) == set(expected)
     for name, value in expected.items():
         weight = choose_weighting(name)(*values)
         assert weight.shape == (2, 1, 1, 1)
-        assert weight.flatten().tolist() == pytest.approx([value, value], abs=6e-4 if name == "signal_noise" else 6e-5)
+        # alpha_bar is given to four digits: an error of 5e-5, through d sqrt(1 / alpha_bar - 1) for the last of them.
+        tolerance = {"signal_noise": 6e-4, "noise_to_signal": 5e-5 / (2 * value * alpha_bar**2 + 1e-12)}
+        assert weight.flatten().tolist() == pytest.approx([value, value], abs=tolerance.get(name, 6e-5))
+
+
+def test_the_noise_to_signal_weight_turns_errors_of_noise_into_errors_of_pictures() -> None:
+    # SDI's z - D(z_t) is sigma / alpha times (prediction - noise): the same residual, seen in the clean latents.
+    alpha, sigma = torch.tensor(0.6, dtype=torch.float64), torch.tensor(0.8, dtype=torch.float64)
+    clean, noise, predicted = 0.3, -1.2, 0.7
+    denoised = (alpha * clean + sigma * noise - sigma * predicted) / alpha
+    weighted = choose_weighting("noise_to_signal")(alpha, sigma) * (predicted - noise)
+    assert float(clean - denoised) == pytest.approx(float(weighted), abs=1e-15)
 
 
 def test_an_unknown_weighting_is_refused_with_the_names() -> None:

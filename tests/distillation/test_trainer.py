@@ -265,3 +265,25 @@ def test_views_are_drawn_from_the_whole_rig(cube_prior: ExactPrior, settings: Ca
     trained(Trainer(prior, rig, settings(steps=4, views_per_step=8)))
     said = [text for asked in prior.asked for text in asked["conditional"]]
     assert 8 <= said.count("a red cube, front view") <= 24
+
+
+@pytest.mark.parametrize("scene", [FieldSettings(resolution=24), SMALL_HASH_GRID], ids=["voxels", "hash-grid"])
+def test_an_edit_to_the_same_prompt_changes_no_bit(
+    cube_prior: ExactPrior, settings: Callable[..., TrainerSettings], scene: FieldSettings
+) -> None:
+    """DDS's zero is "no change": Adam would make full steps of the smallest difference between field and reference."""
+    start = trained(Trainer(cube_prior, ORBIT, settings(scene=scene)), 10).field
+    changes = {"loss": "dds", "start_prompt": "a red cube", "weighting": "uniform", "scene": scene, "seed": 9}
+    edit = Trainer(cube_prior, ORBIT, settings(**changes), start)
+    assert [edit.step().loss for _ in range(10)] == [0.0] * 10
+    assert all(torch.equal(a, b) for a, b in zip(edit.field.parameters(), start.parameters(), strict=True))
+    assert all(parameter.requires_grad for parameter in edit.field.parameters())
+    other = Trainer(cube_prior, ORBIT, settings(**{**changes, "prompt": "a blue cube"}), start)
+    assert other.step().loss > 0.0
+
+
+def test_an_edit_without_something_to_edit_is_refused(
+    cube_prior: ExactPrior, settings: Callable[..., TrainerSettings]
+) -> None:
+    with pytest.raises(ValueError, match="edits something that exists"):
+        Trainer(cube_prior, ORBIT, settings(loss="dds"))

@@ -6,52 +6,48 @@ knows nothing of messages, files or meshes.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from limbeck_server.distillation import noising
-from limbeck_server.distillation.device import autocast
+from limbeck_server.distillation.asking import Subject
+from limbeck_server.distillation.clipping import clip_pixels
+from limbeck_server.distillation.distil import DistillationSettings, Schedule, distil
 from limbeck_server.distillation.injection import DivergedError, inject
 from limbeck_server.distillation.losses import LOSSES
-from limbeck_server.distillation.predictions import NoisePredictions
 from limbeck_server.distillation.regularization import NEEDS_NORMALS, REGULARIZERS
 from limbeck_server.distillation.schedules import piecewise_linear, step_schedule
-from limbeck_server.distillation.weighting import WEIGHTINGS
-from limbeck_server.priors.prior import Prior
-from limbeck_server.scene.background import sample_background
+from limbeck_server.distillation.stage import Stage, StageSettings
+from limbeck_server.priors.prior import ParticleError, ParticleSettings, Prior
 from limbeck_server.scene.cameras import CameraRig, Views, azimuth_elevation_deg, sample_views
-from limbeck_server.scene.field import FieldSettings, build_field
-from limbeck_server.scene.occupancy import OccupancyGrid, OccupancySettings
-from limbeck_server.scene.renderer import Rendering, RenderSettings, render
-from limbeck_server.scene.shading import Shading, sample_lights
-
-Schedule = tuple[tuple[float, float], ...]
+from limbeck_server.scene.field import Field, FieldSettings, build_field
+from limbeck_server.scene.renderer import Rendering, RenderSettings
 
 
-@dataclass(frozen=True)
-class TrainerSettings:
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings(DistillationSettings):
     """What the loop needs to know. Schedules are points (share of the run, value)."""
 
     prompt: str
     negative_prompt: str
-    loss: str
-    loss_parameters: Mapping[str, float]
+    start_prompt: str = ""
+    """What the field that a run starts from was made of; DDS's reference."""
     steps: int
-    guidance_scale: float
-    """diffusers' convention: 1 = none."""
     views_per_step: int
     render_size: Schedule
     """Side of the rendered square in pixels; the value of the last point reached holds."""
-    timestep_min: float
-    """Share of the prior's schedule."""
-    timestep_max: Schedule
-    weighting: str
+    pixel_clip: float | None = None
+    """Largest channel of a pixel's gradient; None lets everything through."""
     learning_rate: float
     background: str
     shading: str
+    albedo_until: float = 0.0
+    """Share of the run before `mixed` shading begins."""
+    lit_share: float = 0.75
+    textureless_share: float = 0.5
     regularizers: Mapping[str, Schedule]
     scene: FieldSettings
     rendering: RenderSettings
@@ -66,28 +62,39 @@ class StepReport:
 
     step: int
     loss: float
-    """Root mean square of the weighted gradient over the latents."""
+    """Root mean square of the weighted gradient over the latents; for MSD that is |y - z|, its progress."""
     views: Views
     """The cameras that were drawn for it."""
+    terms: Mapping[str, float] = field(default_factory=dict)
+    """Parts of the gradient that are worth watching, likewise, and `particle`, the loss of VSD's own model."""
 
 
 class Trainer:
-    """A field on its way from a ball to an object: `step()` moves it, `field` is what came of it."""
+    """A field on its way from a ball to an object: `step()` moves it, `field` is what came of it.
 
-    def __init__(self, prior: Prior, rig: CameraRig, settings: TrainerSettings) -> None:
+    Args:
+        prior: what is distilled.
+        rig: where cameras may stand.
+        settings: everything else.
+        start: a finished field to begin with, instead of a ball. It is copied, and kept: DDS compares with it.
+    """
+
+    def __init__(self, prior: Prior, rig: CameraRig, settings: TrainerSettings, start: Field | None = None) -> None:
         self.prior, self.rig, self.settings = prior, rig, settings
-        self.loss = LOSSES[settings.loss]
-        self.weight = WEIGHTINGS[settings.weighting]
         # One CPU generator draws everything, so that one seed means one result.
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.field = build_field(settings.scene, prior.device, self.generator)
+        self.field = build_field(settings.scene, prior.device, self.generator) if start is None else _copy(start)
+        self.stage = Stage(self.field, _stage_settings(settings), prior.device, self.generator)
+        self.reference = self._reference_stage(start) if "reference" in LOSSES[settings.loss].needs else None
+        self.particle = (
+            prior.particle_model(_particle_settings(settings)) if "particle" in LOSSES[settings.loss].needs else None
+        )
         self.optimizer = torch.optim.AdamW(
-            self.field.parameter_groups(settings.learning_rate),
+            self.stage.parameter_groups(settings.learning_rate),
             betas=settings.betas,
             eps=1e-15,
             weight_decay=settings.weight_decay,
         )
-        self.occupancy = OccupancyGrid(OccupancySettings(bound=settings.scene.bound), prior.device)
         self.steps_done = 0
 
     def step(self) -> StepReport:
@@ -100,107 +107,98 @@ class Trainer:
 
         views, suffixes = sample_views(self.rig, settings.views_per_step, self.generator)
         views = views.to(prior.device)
-        self.occupancy.maybe_refresh(self.field, self.steps_done, self.generator)
-        self._check_densities()
-        with autocast(prior.device):
-            rendering = self._render(views, int(step_schedule(settings.render_size, share)), self.generator)
+        self.stage.refresh(self.steps_done, self.generator)
+        drawn = self.generator.get_state()
+        rendering = self._render(self.stage, views, share, self.generator)
+        if settings.pixel_clip is not None:
+            limit = settings.pixel_clip
+            rendering.image.register_hook(lambda gradient: clip_pixels(gradient, limit))  # type: ignore[no-untyped-call]
         latents = prior.encode_images(rendering.image)
 
-        timesteps = noising.draw_timesteps(*self._timestep_bounds(share), len(views), self.generator).to(prior.device)
-        noise = noising.draw_noise(latents, self.generator)
-        predictions = self._predict(latents.detach(), noise, timesteps, views, suffixes)
-
-        weight = self.weight(predictions.signal_scale, predictions.noise_std)
-        gradient = weight * self.loss.gradient(predictions, settings.guidance_scale, **settings.loss_parameters)
-        objective = inject(latents, gradient, step=self.steps_done, timestep=timesteps.tolist())
+        subject = self._subject(latents.detach(), views, suffixes, self._reference_latents(views, share, drawn))
+        distilled = distil(prior, settings, subject, share, self.generator, self.particle)
+        timesteps = distilled.timesteps.tolist()
+        objective = inject(latents, distilled.gradient, step=self.steps_done, timestep=timesteps)
         objective = objective + self._regularize(rendering, share)
 
         self.optimizer.zero_grad(set_to_none=True)
         objective.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        terms = distilled.terms | self._train_particle(subject)
         self.steps_done += 1
-        return StepReport(self.steps_done, float(gradient.square().mean().sqrt()), views)
+        return StepReport(self.steps_done, float(distilled.gradient.square().mean().sqrt()), views, terms)
 
-    @torch.no_grad()
     def render_still(self, views: Views, size: int, background: Tensor | None = None) -> Rendering:
         """Return what the views see now, without randomness; the background (views, 3) is grey unless given."""
-        if background is None:
-            background = torch.full((len(views), 3), 0.5)
-        return self._render(views.to(self.prior.device), size, None, background.to(self.prior.device))
+        return self.stage.render_still(views, size, background)
 
-    def _render(
-        self, views: Views, size: int, generator: torch.Generator | None, background: Tensor | None = None
-    ) -> Rendering:
-        """Render as training does, where a generator is given; without one, repeatably and without lights."""
-        settings, shading = self.settings, Shading()
-        if background is None:
-            assert generator is not None, "a random background needs a generator"
-            background = sample_background(settings.background, len(views), generator).to(self.prior.device)
-        if generator is not None and settings.shading != "albedo":
-            shading = Shading(settings.shading, sample_lights("camera", views.positions, generator))
-        return render(
-            self.field,
-            views,
-            size,
-            background,
-            settings.rendering,
-            generator=generator,
-            occupancy=self.occupancy,
-            shading=shading,
-            with_normals=generator is not None and not NEEDS_NORMALS.isdisjoint(settings.regularizers),
-        )
+    def _render(self, stage: Stage, views: Views, share: float, generator: torch.Generator) -> Rendering:
+        size = int(step_schedule(self.settings.render_size, share))
+        with_normals = not NEEDS_NORMALS.isdisjoint(self.settings.regularizers)
+        return stage.render(views, size, share, generator, with_normals)
 
-    def _check_densities(self) -> None:
-        """See that the densities met at the last refresh are numbers.
+    # --- what the prior is shown and told -----------------------------------------------------------------------------
 
-        The renderer drops what is not opaque, and a NaN is not: a lost region would show as empty space for ever, and
-        the gradient of what is left would be finite.
-        """
-        if not bool(self.occupancy.estimate.isfinite().all()):
-            raise DivergedError(
-                f"the scene has densities that are not finite at step {self.steps_done}. Lower the learning rate, the "
-                "guidance scale or the weights of the regularisers."
-            )
-
-    def _timestep_bounds(self, share: float) -> tuple[int, int]:
-        highest = piecewise_linear(self.settings.timestep_max, share)
-        return noising.timestep_bounds(self.settings.timestep_min, highest, self.prior.schedule.timesteps)
-
-    def _predict(
-        self, latents: Tensor, noise: Tensor, timesteps: Tensor, views: Views, suffixes: list[str]
-    ) -> NoisePredictions:
-        """Ask the prior what noise it sees, in the branches that the loss needs at these timesteps."""
-        settings = self.settings
-        signal_scale, noise_std = noising.schedule_values(self.prior.schedule, timesteps, latents.device, latents.dtype)
-        texts = {
-            "conditional": [settings.prompt + suffix for suffix in self._view_suffixes(views, suffixes)],
-            "unconditional": [""] * len(views),
-            "negative": [settings.negative_prompt] * len(views),
-        }
-        needed = self.loss.branches(timesteps.tolist(), settings.loss_parameters)
-        answers = self.prior.predict_noise(
-            noising.add_noise(latents, noise, signal_scale, noise_std),
-            timesteps,
-            {branch: texts[branch] for branch in texts if branch in needed},
-        )
-        return NoisePredictions(
-            conditional=answers["conditional"],
-            unconditional=answers["unconditional"],
-            negative=answers.get("negative"),
-            particle=None,
-            reference_noise=noise,
-            timestep=timesteps,
-            signal_scale=signal_scale,
-            noise_std=noise_std,
-        )
-
-    def _view_suffixes(self, views: Views, suffixes: list[str]) -> list[str]:
-        """A camera's own suffix where it has one; else the prior's words for where the camera stands."""
-        azimuth, elevation = azimuth_elevation_deg(views)
-        return [
-            suffix or self.prior.view_suffix(float(a), float(e))
-            for suffix, a, e in zip(suffixes, azimuth, elevation, strict=True)
+    def _subject(self, latents: Tensor, views: Views, suffixes: list[str], reference: Tensor | None) -> Subject:
+        settings, count = self.settings, len(views)
+        azimuths, elevations = (angles.tolist() for angles in azimuth_elevation_deg(views))
+        # A camera's own suffix where it has one; else the prior's words for where the camera stands.
+        seen = [
+            suffix or self.prior.view_suffix(azimuth, elevation)
+            for suffix, azimuth, elevation in zip(suffixes, azimuths, elevations, strict=True)
         ]
+        opposites = []
+        if settings.perp_neg:
+            per_view = [self.prior.view_negatives(*angles) for angles in zip(azimuths, elevations, strict=True)]
+            opposites = [
+                ([settings.prompt + suffix for suffix, _ in row], [weight for _, weight in row])
+                for row in zip(*per_view, strict=True)
+            ]
+        return Subject(
+            latents=latents,
+            texts={
+                "conditional": [settings.prompt + suffix for suffix in seen],
+                "unconditional": [""] * count,
+                "negative": [settings.negative_prompt] * count,
+            },
+            plain_texts=[settings.prompt] * count,
+            opposites=opposites,
+            reference=reference,
+            reference_texts=[settings.start_prompt + suffix for suffix in seen],
+            camera_to_world=views.camera_to_world,
+        )
+
+    def _reference_stage(self, start: Field | None) -> Stage:
+        """The start, frozen, to be seen by every camera as the field is.
+
+        Raises:
+            ValueError: there is no start.
+        """
+        if start is None:
+            raise ValueError(
+                f"the loss {self.settings.loss!r} edits something that exists, and no field was given to start from"
+            )
+        return self.stage.beside(_copy(start).requires_grad_(False))
+
+    def _reference_latents(self, views: Views, share: float, drawn: Tensor) -> Tensor | None:
+        """What the same cameras see of the start, under the very background, light and jitter of this step."""
+        if self.reference is None:
+            return None
+        twin = torch.Generator()
+        twin.set_state(drawn)
+        with torch.no_grad():
+            return self.prior.encode_images(self._render(self.reference, views, share, twin).image)
+
+    def _train_particle(self, subject: Subject) -> dict[str, float]:
+        if self.particle is None:
+            return {}
+        assert subject.camera_to_world is not None
+        poses = subject.camera_to_world
+        try:
+            loss = self.particle.train_step(subject.latents, subject.plain_texts, poses, self.generator)
+        except ParticleError as error:
+            raise DivergedError(str(error)) from error
+        return {"particle": loss}
 
     def _regularize(self, rendering: Rendering, share: float) -> Tensor:
         total = torch.zeros((), device=self.prior.device)
@@ -209,3 +207,22 @@ class Trainer:
             if weight > 0:
                 total = total + weight * REGULARIZERS[name](self.field, rendering)
         return total
+
+
+def _copy(start: Field) -> Field:
+    return copy.deepcopy(start).requires_grad_(True)
+
+
+def _stage_settings(settings: TrainerSettings) -> StageSettings:
+    names = ("rendering", "background", "shading", "albedo_until", "lit_share", "textureless_share")
+    return StageSettings(**{name: getattr(settings, name) for name in names})
+
+
+def _particle_settings(settings: TrainerSettings) -> ParticleSettings:
+    parameters = settings.all_parameters()
+    return ParticleSettings(
+        rank=int(parameters["lora_rank"]),
+        learning_rate=float(parameters["lora_learning_rate"]),
+        warm_up_steps=int(parameters["lora_warmup"]),
+        seed=settings.seed,
+    )

@@ -24,10 +24,20 @@ def signal_noise(signal_scale: Tensor, noise_std: Tensor) -> Tensor:
     return signal_scale * noise_std**2
 
 
+def noise_to_signal(signal_scale: Tensor, noise_std: Tensor) -> Tensor:
+    """Return sigma_t / alpha_t = sqrt((1 - alpha_bar) / alpha_bar): what a noise prediction's error means in pictures.
+
+    ISM's weight (Liang et al. 2023, arXiv:2311.11284), and what SDI's regression onto the denoised picture amounts to
+    (Lukoianov et al. 2024, arXiv:2405.15891).
+    """
+    return noise_std / signal_scale
+
+
 WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "noise_variance": noise_variance,
     "uniform": uniform,
     "signal_noise": signal_noise,
+    "noise_to_signal": noise_to_signal,
 }
 
 

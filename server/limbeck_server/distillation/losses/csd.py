@@ -9,9 +9,10 @@ Since the coefficients add up to 0, the noise that was added, present in every p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from limbeck_server.distillation.losses.loss import DistillationLoss, LossParameter, Parameters
 from limbeck_server.distillation.predictions import NoisePredictions
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ NEGATIVE_WEIGHT = 0.0
 """The paper's plain form: conditional - unconditional."""
 
 
-def branches(timesteps: Sequence[int], parameters: Mapping[str, float]) -> frozenset[str]:
+def branches(timesteps: Sequence[int], parameters: Parameters) -> frozenset[str]:
     """Return the predictions needed: no negative one where it has no weight."""
-    return NEEDS if parameters.get("negative_weight", NEGATIVE_WEIGHT) > 0.0 else NEEDS - {"negative"}
+    return NEEDS if float(parameters.get("negative_weight", NEGATIVE_WEIGHT)) > 0.0 else NEEDS - {"negative"}
 
 
-def gradient(predictions: NoisePredictions, guidance_scale: float, negative_weight: float = NEGATIVE_WEIGHT) -> Tensor:
+def gradient(
+    predictions: NoisePredictions, guidance_scale: float | Tensor, negative_weight: float = NEGATIVE_WEIGHT
+) -> Tensor:
     """Return d loss / d latents (views, c, h, w), unweighted: s (conditional - baseline).
 
     Args:
@@ -38,12 +41,31 @@ def gradient(predictions: NoisePredictions, guidance_scale: float, negative_weig
     Raises:
         ValueError: the negative prediction has a weight and is missing.
     """
-    baseline = predictions.unconditional
-    if negative_weight > 0.0 and predictions.negative is None:
-        raise ValueError(
-            f"CSD with a negative weight of {negative_weight:g} needs the negative prediction, and got none. Ask the "
-            "prior for the branches that `branches` returns."
-        )
-    if predictions.negative is not None:
-        baseline = (1.0 - negative_weight) * predictions.unconditional + negative_weight * predictions.negative
-    return guidance_scale * (predictions.conditional - baseline)
+    baseline = predictions.need("unconditional")
+    if negative_weight > 0.0:
+        if predictions.negative is None:
+            raise ValueError(
+                f"CSD with a negative weight of {negative_weight:g} needs the negative prediction, and got none. Ask "
+                "the prior for the branches that `branches` returns."
+            )
+        baseline = (1.0 - negative_weight) * baseline + negative_weight * predictions.negative
+    return guidance_scale * (predictions.need("conditional") - baseline)
+
+
+LOSS = DistillationLoss(
+    name="csd",
+    title="Classifier score distillation",
+    paper="Text-to-3D with Classifier Score Distillation (Yu et al. 2023), arXiv:2310.19415",
+    gradient=gradient,
+    needs=NEEDS,
+    own_parameters=(
+        LossParameter(
+            name="negative_weight",
+            default=NEGATIVE_WEIGHT,
+            minimum=0.0,
+            maximum=1.0,
+            description="How far the negative prompt takes the empty prompt's place: 0 not at all, 1 wholly.",
+        ),
+    ),
+    narrow=branches,
+)

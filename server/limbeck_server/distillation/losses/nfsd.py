@@ -12,14 +12,15 @@ the threshold on, a negative prompt that describes bad pictures stands in for "o
 follow the paper. No noise is subtracted anywhere.
 
 `unconditional` keeps the size of a noise prediction at every t, so the branch below the threshold is small only through
-a weight such as sigma^2 (`weighting.py`); with a uniform weight it injects plain noise.
+a weight such as sigma^2 (`weighting.py`); with a uniform weight it injects plain noise. `terms` shows both sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from limbeck_server.distillation.losses.loss import DistillationLoss, LossParameter, Parameters
 from limbeck_server.distillation.predictions import NoisePredictions
 
 if TYPE_CHECKING:
@@ -30,26 +31,22 @@ THRESHOLD = 200.0
 """The paper's timestep, of 1000, from which the negative prompt is used."""
 
 
-def branches(timesteps: Sequence[int], parameters: Mapping[str, float]) -> frozenset[str]:
+def branches(timesteps: Sequence[int], parameters: Parameters) -> frozenset[str]:
     """Return the predictions needed: no negative one when every view's timestep is below the threshold."""
-    threshold = parameters.get("threshold", THRESHOLD)
+    threshold = float(parameters.get("threshold", THRESHOLD))
     if all(timestep < threshold for timestep in timesteps):
         return NEEDS - {"negative"}
     return NEEDS
 
 
-def gradient(predictions: NoisePredictions, guidance_scale: float, threshold: float = THRESHOLD) -> Tensor:
-    """Return d loss / d latents (views, c, h, w), unweighted: delta_D + s (conditional - unconditional).
+def terms(
+    predictions: NoisePredictions, guidance_scale: float | Tensor, threshold: float = THRESHOLD
+) -> dict[str, Tensor]:
+    """Return the two parts whose sum is the gradient: `domain`, delta_D, and `condition`, s delta_C.
 
-    Args:
-        predictions: `conditional`, `unconditional`, and `negative` where any view's timestep has reached the threshold.
-        guidance_scale: s, diffusers' convention (1 = none); the paper's is 7.5.
-        threshold: timestep, 0..1000, from which delta_D takes the negative prediction. Each view takes its own branch.
-
-    Raises:
-        ValueError: the negative prediction is missing where it is needed.
+    For the arguments and errors see `gradient`.
     """
-    conditional, unconditional = predictions.conditional, predictions.unconditional
+    unconditional = predictions.need("unconditional")
     late = predictions.timestep >= threshold
     if predictions.negative is not None:
         # A view below the threshold takes `unconditional` itself; its negative prediction has no influence at all.
@@ -62,4 +59,39 @@ def gradient(predictions: NoisePredictions, guidance_scale: float, threshold: fl
             f"NFSD needs the negative prediction at timesteps from {threshold:g} on, and got none for timesteps "
             f"{predictions.timestep.tolist()}. Ask the prior for the branches that `branches` returns."
         )
-    return domain + guidance_scale * (conditional - unconditional)
+    return {"domain": domain, "condition": guidance_scale * (predictions.need("conditional") - unconditional)}
+
+
+def gradient(predictions: NoisePredictions, guidance_scale: float | Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """Return d loss / d latents (views, c, h, w), unweighted: delta_D + s (conditional - unconditional).
+
+    Args:
+        predictions: `conditional`, `unconditional`, and `negative` where any view's timestep has reached the threshold.
+        guidance_scale: s, diffusers' convention (1 = none); the paper's is 7.5.
+        threshold: timestep, 0..1000, from which delta_D takes the negative prediction. Each view takes its own branch.
+
+    Raises:
+        ValueError: the negative prediction is missing where it is needed.
+    """
+    parts = terms(predictions, guidance_scale, threshold)
+    return parts["domain"] + parts["condition"]
+
+
+LOSS = DistillationLoss(
+    name="nfsd",
+    title="Noise-free score distillation",
+    paper="Noise-Free Score Distillation (Katzir et al. 2023), arXiv:2310.17590",
+    gradient=gradient,
+    needs=NEEDS,
+    own_parameters=(
+        LossParameter(
+            name="threshold",
+            default=THRESHOLD,
+            minimum=0.0,
+            maximum=1000.0,
+            description="Timestep from which the negative prompt is used; below it only the empty prompt is.",
+        ),
+    ),
+    narrow=branches,
+    terms=terms,
+)
