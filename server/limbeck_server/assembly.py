@@ -20,7 +20,7 @@ from limbeck_server.presets import EXACT
 from limbeck_server.priors.prior import Prior
 from limbeck_server.recipes import REGULARIZERS
 from limbeck_server.scene.cameras import CameraRig, OrbitRange, Views
-from limbeck_server.scene.field import FieldSettings
+from limbeck_server.scene.field import DENSITY_SCALES, Field, FieldSettings
 from limbeck_server.scene.renderer import RenderSettings
 
 Value = TypeVar("Value")
@@ -45,7 +45,8 @@ def load_prior(recipe: Recipe, device: torch.device, progress: Callable[[int, in
         from limbeck_server.priors.exact import load_exact_prior
 
         size = max(size for _, size in value(recipe.settings.render_size))
-        prior: Prior = load_exact_prior(recipe.prompt, size, device, progress=progress)
+        also = [recipe.start.prompt] if recipe.start else []
+        prior: Prior = load_exact_prior(recipe.prompt, size, device, progress=progress, also=also)
     else:
         from limbeck_server.priors.stable_diffusion import load_stable_diffusion
 
@@ -70,34 +71,53 @@ def camera_rig(recipe: Recipe) -> CameraRig:
     )
 
 
-def trainer_settings(recipe: Recipe, prior: Prior) -> TrainerSettings:
-    """Return what the loop needs to know."""
+def trainer_settings(recipe: Recipe, prior: Prior, start: Field | None = None) -> TrainerSettings:
+    """Return what the loop needs to know; the field is made as the `start` is, where there is one."""
     s = recipe.settings
-    voxels = value(s.field) == "voxels"
+    scene = start.settings if start else field_settings(recipe)
+    voxels = scene.kind == "voxels"
     wanted = {name: tuple(points) for name, points in value(s.regularizers).items()}
     # Total variation is a property of a voxel grid; a hash grid has none.
     regularizers = {n: wanted[n] for n in REGULARIZERS if n in wanted and (voxels or n != "total_variation")}
     negative = recipe.negative_prompt
+    clamp = value(s.gradient_clamp)
     return TrainerSettings(
         prompt=recipe.prompt,
         negative_prompt=prior.default_negative_prompt if negative is None else negative,
+        start_prompt=recipe.start.prompt if recipe.start else "",
         loss=recipe.loss,
         loss_parameters=value(s.loss_parameters),
         steps=value(s.steps),
         guidance_scale=value(s.guidance_scale),
+        guidance_interval=value(s.guidance_interval),
+        perp_neg=value(s.perp_neg),
         views_per_step=value(s.views_per_step),
         render_size=tuple(value(s.render_size)),
         timestep_min=value(s.timestep_min),
         timestep_max=tuple(value(s.timestep_max)),
+        timestep_schedule=value(s.timestep_schedule),
         weighting=value(s.weighting),
+        gradient_clamp=None if clamp is None else tuple(clamp),
+        pixel_clip=value(s.pixel_clip),
         learning_rate=value(s.learning_rate),
         background=value(s.background),
         shading=value(s.shading),
+        albedo_until=value(s.albedo_until),
+        lit_share=value(s.lit_share),
+        textureless_share=value(s.textureless_share),
         regularizers=regularizers,
-        scene=FieldSettings(kind=value(s.field), resolution=value(s.field_resolution)),
+        scene=scene,
         rendering=RenderSettings(samples_per_ray=value(s.samples_per_ray)),
         seed=recipe.seed,
     )
+
+
+def field_settings(recipe: Recipe) -> FieldSettings:
+    """Return what a field is made of that begins with a ball."""
+    s = recipe.settings
+    kind, pace = value(s.field), value(s.density_pace)
+    scale = None if pace == 1.0 else DENSITY_SCALES[kind] * pace
+    return FieldSettings(kind=kind, resolution=value(s.field_resolution), density_scale=scale)
 
 
 def mesh_settings(recipe: Recipe) -> MeshSettings:

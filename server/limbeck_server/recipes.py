@@ -19,18 +19,21 @@ from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo, PresetIn
 from limbeck_protocol.recipe import Recipe, Settings, check_recipe
 from msgspec import UnsetType
 
-from limbeck_server.distillation.losses import LOSSES
+from limbeck_server.distillation.losses import LOSSES, DistillationLoss, LossParameter
+from limbeck_server.distillation.timesteps import TIMESTEP_SCHEDULES
 from limbeck_server.distillation.weighting import WEIGHTINGS
 from limbeck_server.known_world.captions import UnknownWordError, parse_caption, vocabulary
-from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, STABLE_DIFFUSION, layer
+from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, SOURCES, STABLE_DIFFUSION, layer
 
-BACKGROUNDS = ("random", "grey", "white", "black")
-SHADINGS = ("albedo", "lambert")
+BACKGROUNDS = ("random", "grey", "white", "black", "learned", "alternating")
+SHADINGS = ("albedo", "lambert", "textureless", "mixed")
 FIELDS = ("voxels", "hash_grid")
 MESH_BYTES_PER_POINT = 24
 """What filling hollows takes at its peak, measured at 256 and 512 points a side (22) and rounded up."""
 MAX_VOXELS_PER_AXIS = 384
 """57 million vertices: 0.9 GB, and four times that with their gradient and the optimiser's two moments."""
+SCHEDULE_TIMESTEPS = 1000
+"""Of every prior: that many has Stable Diffusion's schedule."""
 REGULARIZERS = ("orientation", "sparsity", "opaqueness", "total_variation")
 
 PRIORS: dict[str, PriorInfo] = {
@@ -66,7 +69,7 @@ def preset_names() -> list[str]:
 def _refuse_unknown(code: ErrorCode, kind: str, value: str, known: Iterable[str], field: str) -> None:
     known = list(known)
     if value not in known:
-        message = f"There is no {kind} {value!r}; there are: {', '.join(known)}."
+        message = f"There is no {kind} {value!r}; there are: {', '.join(known) or 'none'}."
         raise LimbeckError(code, message, remedy_for(code, field=f"recipe.{field}"))
 
 
@@ -79,19 +82,27 @@ def complete(recipe: Recipe) -> Recipe:
     check_recipe(recipe)
     _refuse_unknown(ErrorCode.UNKNOWN_LOSS, "loss", recipe.loss, LOSSES, "loss")
     _refuse_unknown(ErrorCode.UNKNOWN_PRESET, "preset", recipe.preset, preset_names(), "preset")
+    _check_start(recipe)
     if recipe.prior == EXACT:
         _check_words(recipe)
     else:
         _check_model_name(recipe.prior)
     preset = _preset_for(recipe)
-    settings = layer(Settings(threads=default_threads()), preset, recipe.settings)
-    _check_settings(recipe, settings)
-    parameters = {p.name: p.default for p in LOSSES[recipe.loss].parameters} | dict(settings.loss_parameters or {})
-    return msgspec.structs.replace(
-        recipe,
-        settings=msgspec.structs.replace(settings, loss_parameters=parameters),
-        versions=installed_versions(),
+    settings = layer(
+        Settings(threads=default_threads()),
+        preset,
+        recipe.settings,
+        Settings(loss_parameters=_completed_parameters(recipe, preset)),
     )
+    _check_settings(recipe, settings)
+    _check_negative_prompt(recipe, settings)
+    return msgspec.structs.replace(recipe, settings=settings, versions=installed_versions())
+
+
+def _completed_parameters(recipe: Recipe, preset: Settings) -> dict[str, float | str]:
+    """Return all parameters of the recipe's loss: what is not given is the preset's, or else the loss's default."""
+    defaults = {p.name: p.default for p in LOSSES[recipe.loss].parameters}
+    return defaults | dict(preset.loss_parameters or {}) | dict(recipe.settings.loss_parameters or {})
 
 
 def _preset_for(recipe: Recipe) -> Settings:
@@ -100,6 +111,8 @@ def _preset_for(recipe: Recipe) -> Settings:
     found = PRESETS.get((recipe.preset, recipe.loss, kind))
     if found is None:
         made_for = [name for name, loss, prior in PRESETS if (loss, prior) == (recipe.loss, kind)]
+        if not made_for:
+            _refuse_misfit(recipe)
         message = (
             f"The preset {recipe.preset!r} is not made for the loss {recipe.loss!r} with the prior {kind!r}; "
             f"there are: {', '.join(made_for) or 'none'}."
@@ -109,15 +122,35 @@ def _preset_for(recipe: Recipe) -> Settings:
     return found
 
 
+def _refuse_misfit(recipe: Recipe) -> None:
+    """Let a loss itself say why it is not for this kind of prior, where it has something to say."""
+    loss = LOSSES[recipe.loss]
+    problem = loss.check and loss.check({p.name: p.default for p in loss.parameters}, recipe.prior == EXACT)
+    if problem:
+        code = ErrorCode.INVALID_FIELD
+        raise LimbeckError(code, problem, remedy_for(code, field="recipe.loss"))
+
+
+def _check_start(recipe: Recipe) -> None:
+    """A loss that compares with a reference needs one; any other may begin with a finished job or without."""
+    if "reference" not in LOSSES[recipe.loss].needs or recipe.start:
+        return
+    code = ErrorCode.INVALID_FIELD
+    label = f"Give the job to start from, `limbeck edit JOB {recipe.prompt!r}`, or choose another loss."
+    message = f"The loss {recipe.loss!r} edits something that exists, and the recipe names no job to start from."
+    raise LimbeckError(code, message, remedy_for(code, label=label, field="recipe.start"))
+
+
 def _check_words(recipe: Recipe) -> None:
     suffixes = recipe.rig.cameras.prompt_suffix if recipe.rig.cameras else []
     texts = {"prompt": [recipe.prompt], "rig.cameras.prompt_suffix": [recipe.prompt + suffix for suffix in suffixes]}
     texts["negative_prompt"] = [recipe.negative_prompt] if recipe.negative_prompt else []
+    texts["start.prompt"] = [recipe.start.prompt] if recipe.start else []
     for field, candidates in texts.items():
         for text in candidates:
             try:
                 caption = parse_caption(text)
-                if field == "prompt" and (caption.azimuth or caption.elevation):
+                if field in ("prompt", "start.prompt") and (caption.azimuth or caption.elevation):
                     raise ValueError(
                         f"The prompt {text!r} says from where the object is seen, but the cameras decide that. "
                         "Leave the view words out: they are added for each camera."
@@ -155,7 +188,8 @@ def _check_model_name(prior: str) -> None:
 
 def _check_settings(recipe: Recipe, settings: Settings) -> None:
     code = ErrorCode.INVALID_FIELD
-    named = {
+    named: dict[str, Iterable[str]] = {
+        "timestep_schedule": TIMESTEP_SCHEDULES,
         "weighting": WEIGHTINGS,
         "background": BACKGROUNDS,
         "shading": SHADINGS,
@@ -165,14 +199,9 @@ def _check_settings(recipe: Recipe, settings: Settings) -> None:
         _refuse_unknown(code, name, getattr(settings, name), known, f"settings.{name}")
     for name in settings.regularizers or {}:
         _refuse_unknown(code, "regularizer", name, REGULARIZERS, "settings.regularizers")
-    parameters = {p.name: p for p in LOSSES[recipe.loss].parameters}
-    for name, value in (settings.loss_parameters or {}).items():
-        _refuse_unknown(code, f"parameter of {recipe.loss}", name, parameters, "settings.loss_parameters")
-        low, high = parameters[name].minimum, parameters[name].maximum
-        if not low <= value <= high:
-            message = f"{recipe.loss}'s {name} must lie between {low:g} and {high:g}, got {value:g}."
-            raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.loss_parameters"))
+    _check_loss_parameters(recipe, settings)
     schedules: dict[str, Any] = {"timestep_max": settings.timestep_max, "render_size": settings.render_size}
+    schedules["gradient_clamp"] = settings.gradient_clamp or []
     schedules |= {f"regularizers.{name}": points for name, points in (settings.regularizers or {}).items()}
     for name, points in schedules.items():
         shares = [share for share, _ in points]
@@ -205,6 +234,48 @@ def _check_settings(recipe: Recipe, settings: Settings) -> None:
         raise LimbeckError(code, message, remedy_for(code, field="recipe.settings.render_size"))
 
 
+def _check_loss_parameters(recipe: Recipe, settings: Settings) -> None:
+    """Hold the loss's own parameters, all of them given, against what it declares, each other, and the prior."""
+    code, loss, values = ErrorCode.INVALID_FIELD, LOSSES[recipe.loss], dict(settings.loss_parameters or {})
+    declared = {p.name: p for p in loss.parameters}
+    for name in values:
+        _refuse_unknown(code, f"parameter of {loss.name}", name, declared, "settings.loss_parameters")
+    problem = next((p for name in values if (p := _parameter_problem(loss, declared[name], values[name]))), None)
+    if problem is None and loss.check is not None:
+        problem = loss.check(values, recipe.prior == EXACT)
+    if problem is not None:
+        raise LimbeckError(code, problem, remedy_for(code, field="recipe.settings.loss_parameters"))
+
+
+def _check_negative_prompt(recipe: Recipe, settings: Settings) -> None:
+    """Refuse an empty negative prompt where the loss will ask for it; None lets the prior choose."""
+    if recipe.negative_prompt is None or recipe.negative_prompt.strip():
+        return
+    highest = max(share for _, share in settings.timestep_max or [])
+    timestep = min(round(highest * SCHEDULE_TIMESTEPS), SCHEDULE_TIMESTEPS - 1)
+    if "negative" in LOSSES[recipe.loss].branches([timestep], settings.loss_parameters or {}):
+        message = (
+            f"The loss {recipe.loss!r}, as it is set here, compares with a negative prompt, and the recipe's is empty. "
+            "Say what pictures should not look like, or leave negative_prompt out: the prior then takes its own."
+        )
+        code = ErrorCode.INVALID_FIELD
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.negative_prompt"))
+
+
+def _parameter_problem(loss: DistillationLoss, parameter: LossParameter, value: float | str) -> str | None:
+    """Return why one value cannot be that parameter's, as a sentence."""
+    whose = f"{loss.name}'s {parameter.name}"
+    if parameter.choices:
+        known = ", ".join(parameter.choices)
+        return None if value in parameter.choices else f"{whose} must be one of: {known}; got {value!r}."
+    span = f"between {parameter.minimum:g} and {parameter.maximum:g}"
+    if isinstance(value, str):
+        return f"{whose} must be a number {span}, got {value!r}."
+    if not parameter.minimum <= value <= parameter.maximum:
+        return f"{whose} must lie {span}, got {value:g}."
+    return None
+
+
 def largest_mesh_resolution() -> int:
     """Return how finely a surface can be cut on this machine: three quarters of its memory hold the density grids."""
     points = 0.75 * psutil.virtual_memory().total / MESH_BYTES_PER_POINT
@@ -231,7 +302,12 @@ def catalog() -> Catalog:
             description=loss.paper,
             parameters=[
                 ParameterInfo(
-                    name=p.name, default=p.default, minimum=p.minimum, maximum=p.maximum, description=p.description
+                    name=p.name,
+                    default=p.default,
+                    minimum=p.minimum,
+                    maximum=p.maximum,
+                    description=p.description,
+                    choices=list(p.choices),
                 )
                 for p in loss.parameters
             ],
@@ -245,6 +321,7 @@ def catalog() -> Catalog:
             prior=kind,
             description=PRESET_DESCRIPTIONS[name],
             settings=msgspec.to_builtins(settings),
+            sources=SOURCES.get((name, loss, kind), {}),
         )
         for (name, loss, kind), settings in PRESETS.items()
     ]

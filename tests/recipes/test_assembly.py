@@ -35,10 +35,18 @@ def test_every_setting_reaches_the_core() -> None:
         render_size=[(0.0, 16), (0.5, 32)],
         timestep_min=0.1,
         timestep_max=[(0.0, 0.9), (1.0, 0.4)],
+        timestep_schedule="hifa",
+        guidance_interval=(0.1, 0.8),
+        perp_neg=0.5,
+        gradient_clamp=[(0.0, 0.5), (1.0, 2.0)],
+        pixel_clip=0.1,
         weighting="uniform",
         learning_rate=0.2,
         background="white",
-        shading="lambert",
+        shading="mixed",
+        albedo_until=0.3,
+        lit_share=0.6,
+        textureless_share=0.4,
         field="voxels",
         field_resolution=20,
         samples_per_ray=30,
@@ -55,12 +63,21 @@ def test_every_setting_reaches_the_core() -> None:
     assert (core.guidance_scale, core.views_per_step, core.learning_rate) == (3.5, 2, 0.2)
     assert core.render_size == ((0.0, 16), (0.5, 32))
     assert (core.timestep_min, core.timestep_max) == (0.1, ((0.0, 0.9), (1.0, 0.4)))
-    assert (core.weighting, core.background, core.shading) == ("uniform", "white", "lambert")
+    assert (core.timestep_schedule, core.guidance_interval, core.perp_neg) == ("hifa", (0.1, 0.8), 0.5)
+    assert (core.gradient_clamp, core.pixel_clip) == (((0.0, 0.5), (1.0, 2.0)), 0.1)
+    assert (core.weighting, core.background, core.shading) == ("uniform", "white", "mixed")
+    assert (core.albedo_until, core.lit_share, core.textureless_share) == (0.3, 0.6, 0.4)
     assert (core.scene.kind, core.scene.resolution, core.rendering.samples_per_ray) == ("voxels", 20, 30)
     assert core.regularizers == {"sparsity": ((0.0, 2.0),)}
     assert core.loss_parameters == {"threshold": 250.0}
     mesh = assembly.mesh_settings(recipe)
     assert (mesh.resolution, mesh.density_level, mesh.face_budget, mesh.texture_size) == (50, 6.0, 700, 128)
+
+
+def test_what_every_loss_shares_is_off_unless_asked_for() -> None:
+    core = assembly.trainer_settings(completed(), NamedPrior())
+    assert (core.timestep_schedule, core.guidance_interval, core.perp_neg) == ("uniform", (0.0, 1.0), 0.0)
+    assert (core.gradient_clamp, core.pixel_clip) == (None, None)
 
 
 def test_the_negative_prompt_is_the_priors_own_unless_one_is_given() -> None:

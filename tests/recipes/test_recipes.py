@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
@@ -16,12 +15,11 @@ import numpy as np
 import psutil
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, recipe_from_json, recipe_to_json
+from limbeck_protocol.recipe import Cameras, Recipe, Rig, Settings
 from limbeck_server import presets, recipes
 from limbeck_server.distillation.losses import LOSSES
 from msgspec import UNSET
 
-EVERY_PRESET = sorted(presets.PRESETS)
 PROMPT = "a red cube"
 
 
@@ -36,64 +34,6 @@ def cameras(*suffixes: str) -> Rig:
     )
 
 
-def model_of(kind: str) -> str:
-    return kind if kind == presets.EXACT else "owner/name"
-
-
-@pytest.mark.parametrize(("preset", "loss", "kind"), EVERY_PRESET)
-def test_every_preset_completes_and_leaves_nothing_unset(preset: str, loss: str, kind: str) -> None:
-    recipe = recipes.complete(Recipe(prompt=PROMPT, preset=preset, loss=loss, prior=model_of(kind)))
-    for name in recipe.settings.__struct_fields__:
-        assert getattr(recipe.settings, name) is not UNSET, name
-    assert set(recipe.settings.loss_parameters) == {p.name for p in LOSSES[loss].parameters}
-    of_preset = presets.PRESETS[preset, loss, kind].threads
-    assert recipe.settings.threads == (recipes.default_threads() if of_preset is UNSET else of_preset)
-    assert (recipe.prompt, recipe.preset, recipe.loss, recipe.prior) == (PROMPT, preset, loss, model_of(kind))
-
-
-@pytest.mark.parametrize(("preset", "loss", "kind"), EVERY_PRESET)
-def test_every_preset_is_consistent(preset: str, loss: str, kind: str) -> None:
-    settings = presets.PRESETS[preset, loss, kind]
-    assert set(settings.regularizers) <= set(recipes.REGULARIZERS)
-    # Total variation is of voxels only: a preset that named it beside a hash grid would promise what does not happen.
-    assert settings.field == "voxels" or "total_variation" not in settings.regularizers
-    schedules = [settings.timestep_max, settings.render_size, *settings.regularizers.values()]
-    for points in schedules:
-        shares = [share for share, _ in points]
-        assert shares == sorted(shares)
-        assert shares[0] == 0.0
-    assert all(value > settings.timestep_min for _, value in settings.timestep_max)
-    # The types' own ranges, which Python does not look at.
-    msgspec.convert(msgspec.to_builtins(settings), Settings, strict=False)
-
-
-def test_there_is_a_preset_for_every_name_loss_and_kind_of_prior() -> None:
-    wanted = itertools.product(recipes.preset_names(), LOSSES, recipes.PRIORS)
-    assert set(presets.PRESETS) == set(wanted)
-    assert set(presets.PRESET_DESCRIPTIONS) == set(recipes.preset_names())
-    assert recipes.preset_names()[0] == "quick"
-
-
-def test_a_preset_that_is_not_made_for_the_loss_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    turbo = presets.PRESETS["quick", "sds", presets.EXACT]
-    monkeypatch.setitem(presets.PRESETS, ("turbo", "sds", presets.EXACT), turbo)
-    assert recipes.complete(Recipe(prompt=PROMPT, preset="turbo", loss="sds")).settings.steps == turbo.steps
-    with pytest.raises(LimbeckError, match=r"not made for the loss 'nfsd'.*there are: quick, standard") as caught:
-        recipes.complete(Recipe(prompt=PROMPT, preset="turbo", loss="nfsd"))
-    assert caught.value.code is ErrorCode.UNKNOWN_PRESET
-    assert caught.value.remedy.field == "recipe.preset"
-
-
-@pytest.mark.parametrize(("preset", "loss", "kind"), EVERY_PRESET)
-def test_completing_twice_changes_nothing(preset: str, loss: str, kind: str) -> None:
-    rig = Rig(orbit=Orbit(), cameras=cameras("", ", back view").cameras)
-    once = recipes.complete(Recipe(prompt=PROMPT, preset=preset, loss=loss, prior=model_of(kind), rig=rig))
-    twice = recipes.complete(once)
-    assert recipe_to_json(twice) == recipe_to_json(once)
-    # Also by way of the file that lies beside every result.
-    assert recipe_to_json(recipes.complete(recipe_from_json(recipe_to_json(once)))) == recipe_to_json(once)
-
-
 def test_what_the_client_sets_wins_over_the_preset() -> None:
     given = Settings(steps=7, density_level=4.0, regularizers={}, loss_parameters={"threshold": 300.0}, threads=3)
     done = recipes.complete(Recipe(prompt=PROMPT, loss="nfsd", preset="quick", settings=given)).settings
@@ -103,6 +43,23 @@ def test_what_the_client_sets_wins_over_the_preset() -> None:
     # None is an answer (choose the level by silhouettes), not a gap.
     automatic = Settings(density_level=None)
     assert recipes.complete(Recipe(prompt=PROMPT, settings=automatic)).settings.density_level is None
+
+
+def test_choices_are_completed_like_numbers_and_kept() -> None:
+    given = {"sampler": "product", "bandwidth_decay": "linear"}
+    recipe = Recipe(prompt=PROMPT, loss="msd", preset="quick", settings=Settings(loss_parameters=given))
+    done = recipes.complete(recipe).settings.loss_parameters
+    assert set(done) == {p.name for p in LOSSES["msd"].parameters}
+    assert {name: done[name] for name in given} == given
+
+
+def test_a_preset_s_parameters_hold_beside_those_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_preset = Settings(loss_parameters={"sampler": "product", "bandwidth": 7.0, "bandwidth_min": 0.5})
+    preset = presets.layer(presets.PRESETS["quick", "msd", presets.EXACT], of_preset)
+    monkeypatch.setitem(presets.PRESETS, ("quick", "msd", presets.EXACT), preset)
+    given = Settings(loss_parameters={"bandwidth": 9.0})
+    done = recipes.complete(Recipe(prompt=PROMPT, loss="msd", preset="quick", settings=given)).settings.loss_parameters
+    assert (done["sampler"], done["bandwidth"], done["bandwidth_min"]) == ("product", 9.0, 0.5)
 
 
 def test_later_layers_win_and_none_of_them_changes() -> None:
@@ -153,8 +110,8 @@ REFUSED: dict[str, tuple[dict[str, Any], ErrorCode, str, str]] = {
         "settings.weighting",
         "noise_variance",
     ),
-    "background": ({"settings": Settings(background="sky")}, ErrorCode.INVALID_FIELD, "settings.background", "grey"),
-    "shading": ({"settings": Settings(shading="toon")}, ErrorCode.INVALID_FIELD, "settings.shading", "lambert"),
+    "background": ({"settings": Settings(background="sky")}, ErrorCode.INVALID_FIELD, "settings.background", "learned"),
+    "shading": ({"settings": Settings(shading="toon")}, ErrorCode.INVALID_FIELD, "settings.shading", "mixed"),
     "field": ({"settings": Settings(field="mesh")}, ErrorCode.INVALID_FIELD, "settings.field", "hash_grid"),
     "regularizer": (
         {"settings": Settings(regularizers={"beauty": [(0.0, 1.0)]})},
@@ -197,6 +154,48 @@ REFUSED: dict[str, tuple[dict[str, Any], ErrorCode, str, str]] = {
         ErrorCode.INVALID_FIELD,
         "settings.loss_parameters",
         "between 0 and 1000",
+    ),
+    "parameter-no-number": (
+        {"loss": "nfsd", "settings": Settings(loss_parameters={"threshold": "high"})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "nfsd's threshold must be a number between 0 and 1000, got 'high'",
+    ),
+    "choice-unknown": (
+        {"loss": "msd", "settings": Settings(loss_parameters={"sampler": "exact"})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "msd's sampler must be one of: splitting, product; got 'exact'",
+    ),
+    "choice-as-number": (
+        {"loss": "msd", "settings": Settings(loss_parameters={"sampler": 1.0})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "one of: splitting, product; got 1.0",
+    ),
+    "choice-blank": (
+        {"loss": "msd", "settings": Settings(loss_parameters={"bandwidth_decay": ""})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "geometric, linear; got ''",
+    ),
+    "parameters-that-contradict": (
+        {"loss": "msd", "settings": Settings(loss_parameters={"bandwidth": 0.1, "bandwidth_min": 0.2})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "bandwidth_min",
+    ),
+    "parameter-against-another's-default": (
+        {"loss": "msd", "settings": Settings(loss_parameters={"bandwidth_min": 1e5})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "bandwidth",
+    ),
+    "closed-form-sampler-of-a-network": (
+        {"loss": "msd", "prior": "owner/name", "settings": Settings(loss_parameters={"sampler": "product"})},
+        ErrorCode.INVALID_FIELD,
+        "settings.loss_parameters",
+        "Choose the sampler 'splitting', or the prior 'exact'",
     ),
     "steps": ({"settings": Settings(steps=0)}, ErrorCode.INVALID_FIELD, "settings.steps", "1"),
     "exact-size": (
@@ -251,20 +250,17 @@ def test_the_catalog_lists_all_that_can_be_asked_for() -> None:
     assert {prior.name for prior in catalog.priors} == {"exact", "stable-diffusion"}
     assert {(p.name, p.loss, p.prior) for p in catalog.presets} == set(presets.PRESETS)
     for loss in catalog.losses:
-        assert all(p.minimum <= p.default <= p.maximum for p in loss.parameters)
+        for p in loss.parameters:
+            assert p.default in p.choices if p.choices else p.minimum <= p.default <= p.maximum, p.name
+            assert all(len(choice) <= 40 for choice in p.choices), "longer ones cannot be in a recipe"
+    msd = {p.name: p for loss in catalog.losses if loss.name == "msd" for p in loss.parameters}
+    assert msd["sampler"].choices == ["splitting", "product"]
+    assert (msd["sampler"].default, msd["bandwidth"].choices) == ("splitting", [])
     exact = next(prior for prior in catalog.priors if prior.name == "exact")
     assert len(exact.vocabulary["shapes"]) >= 24
     assert len(exact.vocabulary["colours"]) == 12
     # Plain data, as it has to be on the wire.
     json.dumps(msgspec.to_builtins(catalog), allow_nan=False)
-
-
-def test_what_the_catalog_shows_of_a_preset_can_be_sent_back() -> None:
-    for info in recipes.catalog().presets:
-        settings = msgspec.convert(info.settings, Settings, strict=False)
-        recipe = Recipe(prompt=PROMPT, loss=info.loss, prior=model_of(info.prior), preset=info.name)
-        explicit = msgspec.structs.replace(recipe, settings=settings)
-        assert recipes.complete(explicit) == recipes.complete(recipe)
 
 
 def test_completing_and_listing_leave_torch_and_diffusers_alone() -> None:
@@ -279,10 +275,14 @@ def test_completing_and_listing_leave_torch_and_diffusers_alone() -> None:
 
 def test_the_tables_of_names_are_the_cores_own(monkeypatch: pytest.MonkeyPatch) -> None:
     from limbeck_server.distillation.regularization import REGULARIZERS
+    from limbeck_server.scene.background import BACKGROUNDS
     from limbeck_server.scene.field import KINDS
+    from limbeck_server.scene.shading import MIXED, SHADINGS
 
     assert set(recipes.REGULARIZERS) == set(REGULARIZERS)
     assert recipes.FIELDS == KINDS
+    assert set(recipes.BACKGROUNDS) == set(BACKGROUNDS)
+    assert set(recipes.SHADINGS) == {*SHADINGS, MIXED}
 
 
 @pytest.fixture
