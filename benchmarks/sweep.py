@@ -1,6 +1,7 @@
-"""Twelve prompts, two losses, two seeds, scored against the truth. Resumable: what is done is not done again.
+"""Prompts, losses and seeds, scored against the truth. Resumable: what is done is not done again.
 
-    python benchmarks/sweep.py                        # preset quick, then four prompts at standard
+    python benchmarks/sweep.py                        # twelve prompts, sds and nfsd: quick, then four at standard
+    python benchmarks/sweep.py --plan losses          # six prompts, every loss that can make something from scratch
     python benchmarks/sweep.py --processes 2 --threads 1
 
 Each run is a real job (`worker.run`); its metrics are kept as JSON in the results folder, its last preview as PNG. The
@@ -38,6 +39,17 @@ PROMPTS = (
 )
 STANDARD_PROMPTS = ("a yellow duck", "a red cube", "a blue torus", "a pink chair")
 LOSSES = ("sds", "nfsd")
+LOSSES_PROMPTS = ("a yellow duck", "a blue torus", "a pink chair", "a red car", "a white snowman", "a purple mushroom")
+METHODS: dict[str, tuple[str, dict[str, str]]] = {
+    "sds": ("sds", {}),
+    "nfsd": ("nfsd", {}),
+    "csd": ("csd", {}),
+    "msd": ("msd", {}),
+    "msd-product": ("msd", {"sampler": "product"}),
+    "sdi": ("sdi", {}),
+    "ism": ("ism", {}),
+}
+"""Loss and its parameters; what is not named is the preset's. VSD needs a network, and DDS something to edit."""
 SEEDS = (0, 1)
 COLUMNS = {
     "iou": "IoU",
@@ -50,7 +62,7 @@ COLUMNS = {
 
 HEADING = """# Results on the exact prior, against the truth
 
-Written by `python benchmarks/sweep.py --out docs/results.md`. The prior is the exact one, over the small known world:
+Written by `python benchmarks/sweep.py{arguments}`. The prior is the exact one, over the small known world:
 this compares losses and watches the pipeline; it says nothing of other prompts. All figures are taken at the density
 level that the product chose, without any alignment. IoU and silhouette IoU: 1 is best. Mean abs sd: mean |signed
 distance| of the mesh's vertices to the true surface, and truth to mesh the way back, where the object's radius is at
@@ -67,6 +79,7 @@ class Case:
     preset: str
     prompt: str
     loss: str
+    """A key of `METHODS`."""
     seed: int
 
     @property
@@ -75,8 +88,10 @@ class Case:
         return f"{self.preset}-{self.loss}-{self.prompt.replace(' ', '_')}-{self.seed}"
 
 
-def cases() -> list[Case]:
-    """Return every run, the quick ones first."""
+def cases(plan: str) -> list[Case]:
+    """Return every run of a plan, the quick ones first."""
+    if plan == "losses":
+        return [Case("quick", p, method, seed) for seed in SEEDS for p in LOSSES_PROMPTS for method in METHODS]
     quick = [Case("quick", p, loss, seed) for seed in SEEDS for loss in LOSSES for p in PROMPTS]
     return quick + [Case("standard", p, loss, seed) for seed in SEEDS for loss in LOSSES for p in STANDARD_PROMPTS]
 
@@ -91,11 +106,9 @@ def measure(case: Case, folder: Path, threads: int) -> Path:
     from limbeck_server.recipes import complete
     from limbeck_server.worker import run
 
-    recipe = complete(
-        Recipe(
-            prompt=case.prompt, loss=case.loss, preset=case.preset, seed=case.seed, settings=Settings(threads=threads)
-        )
-    )
+    loss, parameters = METHODS[case.loss]
+    settings = Settings(threads=threads, loss_parameters={**parameters})
+    recipe = complete(Recipe(prompt=case.prompt, loss=loss, preset=case.preset, seed=case.seed, settings=settings))
     with tempfile.TemporaryDirectory() as scratch:
         metrics = [event.metrics for event in run(recipe, Path(scratch)) if isinstance(event, Finished)]
         shutil.copyfile(Path(scratch) / "artifacts" / "preview.png", folder / f"{case.name}.png")
@@ -105,9 +118,10 @@ def measure(case: Case, folder: Path, threads: int) -> Path:
     return result
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[dict[str, Any]], plan: str) -> str:
     """Return the results as Markdown: each figure beside that of the untouched start blob."""
-    lines = [HEADING]
+    arguments = " --out docs/results.md" if plan == "world" else f" --plan {plan} --out docs/{plan}.md"
+    lines = [HEADING.format(arguments=arguments)]
     for preset in ("quick", "standard"):
         rows = [r for r in results if r["case"]["preset"] == preset]
         if not rows:
@@ -134,7 +148,7 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
         "| median over prompts and seeds | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",
     ]
-    for loss in LOSSES:
+    for loss in METHODS:
         chosen = [row["metrics"] for row in rows if row["case"]["loss"] == loss]
         if chosen:
             medians = " | ".join(f"{statistics.median(m[name] for m in chosen):.3f}" for name in COLUMNS)
@@ -145,6 +159,7 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", choices=("world", "losses"), default="world", help="which runs")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "sweep", help="where results are kept")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="per process; part of the recipe")
@@ -153,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="also write the table here")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
-    wanted = [case for case in cases() if options.only in case.name]
+    wanted = [case for case in cases(options.plan) if options.only in case.name]
     if options.report:
         wanted = [case for case in wanted if (options.results / f"{case.name}.json").exists()]
     done = []
@@ -163,7 +178,7 @@ def main() -> None:
             done.append(json.loads(future.result().read_text()))
             metrics = done[-1]["metrics"]
             print(f"{case.name:<44} IoU {metrics['iou']:.3f}  {metrics['seconds']:.0f} s", file=sys.stderr, flush=True)
-    text = table(done)
+    text = table(done, options.plan)
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

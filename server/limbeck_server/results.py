@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from limbeck_protocol.recipe import Recipe
+from limbeck_protocol.recipe import FIELD_FILE, Recipe
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +35,8 @@ from limbeck_server.meshing.surface import evaluate
 from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.prior import Prior
 from limbeck_server.scene.cameras import Views, orbit_views, rays, sample_views
+from limbeck_server.scene.field import Field
+from limbeck_server.scene.field_file import save_field
 
 LEVEL_VIEWS = 12
 LEVEL_VIEW_SIZE = 48
@@ -137,7 +139,7 @@ def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
         vertices=torch.from_numpy(mesh.vertices),
         faces=torch.from_numpy(mesh.faces).long(),
         vertex_colours=torch.from_numpy(mesh.vertex_colours),
-        inside=_inside(extracted),
+        inside=volume(extracted),
         masks=torch.from_numpy(_silhouettes(extracted, trainer.settings.scene.bound, views)),
         mask_views=views,
     )
@@ -161,10 +163,12 @@ def count_fronts(trainer: Trainer, prior: ExactPrior, prompt: str) -> float:
 
 
 def write_artifacts(
-    folder: Path, recipe_json: str, mesh: Mesh, found: dict[str, Any], preview: Array
+    folder: Path, recipe_json: str, field: Field, mesh: Mesh, found: dict[str, Any], preview: Array
 ) -> Iterator[tuple[str, str]]:
     """Write the job's files, each whole or not at all; yield (name, media type) of each."""
     prompt = json.loads(recipe_json)["prompt"]
+    save_field(field, folder / FIELD_FILE)
+    yield FIELD_FILE, "application/octet-stream"
     write_mesh_arrays(folder / "mesh.npz", mesh)
     yield "mesh.npz", "application/x-npz"
     write_glb(folder / "mesh.glb", mesh, prompt[:60])
@@ -211,7 +215,7 @@ def _level_views(trainer: Trainer) -> LevelViews:
     return LevelViews(torch.stack(opacity).float().cpu().numpy(), origins.numpy(), directions.numpy())
 
 
-def _inside(extracted: Extracted) -> Tensor:
+def volume(extracted: Extracted) -> Tensor:
     """Return (r, r, r) bool: which cells of the comparison grid the mesh encloses; it is drawn without cavities."""
     points = truth.grid_points(TRUTH_GRID).numpy()
     found = (evaluate(extracted.field, points) >= extracted.report.level).reshape((TRUTH_GRID,) * 3)

@@ -27,12 +27,13 @@ from limbeck_protocol.messages import (
 )
 from limbeck_protocol.recipe import Recipe, recipe_to_json
 
-from limbeck_server import assembly, results
+from limbeck_server import assembly, results, starts
 from limbeck_server.distillation.device import DeviceError, choose_device
 from limbeck_server.distillation.injection import DivergedError
 from limbeck_server.distillation.trainer import Trainer
 from limbeck_server.meshing.mesh import NoSurfaceError, NotFiniteError
-from limbeck_server.priors.prior import ModelError, Prior, PromptError
+from limbeck_server.priors.prior import ModelError, ParticleError, Prior, PromptError
+from limbeck_server.recipes import complete
 from limbeck_server.viewer_pictures import ViewerPictures, as_view, own_picture
 
 SECONDS_BETWEEN_PROGRESS = 0.1
@@ -66,6 +67,9 @@ def run(recipe: Recipe, folder: Path) -> Steps:
     except ModelError as error:
         code = ErrorCode(error.code)
         raise LimbeckError(code, as_sentence(error), remedy_for(code, field="recipe.prior")) from error
+    except ParticleError as error:
+        code = ErrorCode.INVALID_FIELD
+        raise LimbeckError(code, as_sentence(error), remedy_for(code, field="recipe.loss")) from error
     except DeviceError as error:
         raise LimbeckError(ErrorCode.DEVICE_UNAVAILABLE, as_sentence(error)) from error
     except (DivergedError, NotFiniteError) as error:
@@ -75,6 +79,8 @@ def run(recipe: Recipe, folder: Path) -> Steps:
 
 
 def _run(recipe: Recipe, folder: Path) -> Steps:
+    # A recipe that was queued before an upgrade lacks the settings that came with it.
+    recipe = complete(recipe)
     clock = _Clock()
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -82,11 +88,14 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
     torch.set_num_threads(assembly.value(settings.threads))
     device = choose_device(assembly.value(settings.device))
 
+    field = starts.read_field(recipe, folder, device)
     yield PhaseStarted(name="views", title="Preparing the prior")
     prior: Prior = yield from _with_progress(lambda report: assembly.load_prior(recipe, device, report), "views", clock)
-    trainer = Trainer(prior, assembly.camera_rig(recipe), assembly.trainer_settings(recipe, prior))
+    starts.check_prompt(recipe, prior)
+    trainer = Trainer(prior, assembly.camera_rig(recipe), assembly.trainer_settings(recipe, prior, field), field)
 
     start = results.score_start(recipe, trainer, prior)
+    volume = starts.start_volume(recipe, trainer)
     yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
     yield from _optimise(trainer, assembly.value(settings.preview_every), clock)
 
@@ -101,13 +110,14 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
 
     yield PhaseStarted(name="score", title="Comparing with the truth")
     metrics: dict[str, Any] = results.metrics(recipe, trainer, prior, extracted)
+    metrics |= starts.edit_metrics(recipe, prior, extracted, volume)
     metrics["start"] = start
     metrics["seconds"] = round(clock.seconds(), 2)
     metrics["steps"] = trainer.steps_done
     metrics["prior_evaluations"] = prior.evaluations
 
     for name, media_type in results.write_artifacts(
-        artifacts, recipe_to_json(recipe), extracted.mesh, metrics, own_picture(trainer).image
+        artifacts, recipe_to_json(recipe), trainer.field, extracted.mesh, metrics, own_picture(trainer).image
     ):
         yield ArtifactWritten(name=name, media_type=media_type)
     yield Finished(metrics=metrics)
@@ -147,6 +157,7 @@ def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Steps:
                     seconds=now,
                     seconds_left=(now - begun) / report.step * (steps - report.step),
                     prior_evaluations=trainer.prior.evaluations,
+                    terms=dict(report.terms),
                 ),
                 view=as_view(report.views),
             )

@@ -34,6 +34,36 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no steps": (["a duck", "--steps", "0"], ("steps", "1")),
     "negative guidance": (["a duck", "--guidance-scale", "-1"], ("guidance_scale",)),
     "unknown setting": (["a duck", "--set", "colour=3"], ("colour", "learning_rate")),
+    "parameter without value": (["a duck", "--parameter", "threshold"], ("--parameter", "NAME=VALUE", "threshold")),
+    "parameter without name": (["a duck", "--parameter", "=3"], ("NAME=VALUE",)),
+    "parameter twice": (
+        ["a duck", "--loss", "nfsd", "--parameter", "threshold=1", "--parameter", "threshold=2"],
+        ("threshold", "twice"),
+    ),
+    "parameter of no loss": (["a duck", "--loss", "nfsd", "--parameter", "treshold=1"], ("treshold", "threshold")),
+    "parameter that is no number": (
+        ["a duck", "--loss", "nfsd", "--parameter", "threshold=high"],
+        ("threshold", "number", "between 0 and 1000", "high"),
+    ),
+    "parameter that is infinite": (["a duck", "--parameter", "threshold=inf"], ("threshold", "finite", "inf")),
+    "unknown choice": (
+        ["a duck", "--loss", "msd", "--parameter", "sampler=exact"],
+        ("sampler", "splitting, product", "exact"),
+    ),
+    "number for a choice": (["a duck", "--loss", "msd", "--parameter", "sampler=1"], ("sampler", "splitting, product")),
+    "choice of 41 letters": (["a duck", "--loss", "msd", "--parameter", f"sampler={'x' * 41}"], ("40",)),
+    "parameters that contradict": (
+        ["a duck", "--loss", "msd", "--parameter", "bandwidth=0.1", "--parameter", "bandwidth_min=1"],
+        ("bandwidth_min", "bandwidth"),
+    ),
+    "closed-form sampler of a network": (
+        ["a duck", "--loss", "msd", "--prior", "owner/name", "--parameter", "sampler=product"],
+        ("splitting", "exact"),
+    ),
+    "parameters that are no map": (
+        ["a duck", "--set", "loss_parameters=3", "--parameter", "threshold=1"],
+        ("loss_parameters",),
+    ),
     "setting without value": (["a duck", "--set", "steps"], ("NAME=VALUE",)),
     "wrong render size": (["a duck", "--set", "render_size=[[0, 48]]"], ("render_size", "64")),
     "missing rig": (["a duck", "--rig", "nowhere.json"], ("nowhere.json",)),

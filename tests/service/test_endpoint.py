@@ -88,7 +88,7 @@ def test_strangers_are_not_heard(wire: Callable[..., Wire], who: str) -> None:
         "wrong server key": lambda: wire(server_key=own.public_key),
     }[who]()
     if who == "no key":
-        # Without keys the message waits in the pipe, unless the server has already refused the handshake and the pipe is gone.
+        # The message waits in the pipe, unless the server has already refused the handshake and the pipe is gone.
         with suppress(zmq.Again):
             stranger.socket.send_multipart(STATUS, zmq.NOBLOCK)
     else:

@@ -27,7 +27,7 @@ from limbeck_protocol.messages import (
     ViewerCamera,
     WorkerProgress,
 )
-from limbeck_protocol.recipe import Recipe
+from limbeck_protocol.recipe import FIELD_FILE, Recipe
 
 STEP_S = 0.05
 STEPS = 12
@@ -64,6 +64,9 @@ def run(recipe: Recipe, folder: Path) -> Iterator[AnyWorkerEvent]:
     content = np.concatenate([picture.ravel(), rng.random(300_000)]).tobytes()
     (folder / "artifacts" / "picture.bin").write_bytes(content)
     yield ArtifactWritten(name="picture.bin", media_type="application/octet-stream")
+    if "field" in recipe.prompt:
+        (folder / "artifacts" / FIELD_FILE).write_bytes(content[:100])
+        yield ArtifactWritten(name=FIELD_FILE, media_type="application/octet-stream")
     yield Notice(text="fitted")
     yield Finished(metrics={"error": error, "steps": steps})
 

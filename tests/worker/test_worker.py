@@ -31,7 +31,7 @@ from limbeck_server.viewer_pictures import PREVIEW_SIZE
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-ARTIFACTS = ["mesh.npz", "mesh.glb", "preview.png", "thumbnail.npy", "recipe.json", "metrics.json"]
+ARTIFACTS = ["field.safetensors", "mesh.npz", "mesh.glb", "preview.png", "thumbnail.npy", "recipe.json", "metrics.json"]
 ALWAYS = {
     *("density_level", "faces", "components_found", "components_dropped", "watertight", "euler_number", "volume"),
     *("mesh_digest", "start", "seconds", "steps", "prior_evaluations"),

@@ -20,6 +20,16 @@ Setting = Annotated[
     ),
 ]
 
+Parameter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="A parameter of the loss's own, a number or a word: --parameter threshold=300. Repeatable; "
+        "`limbeck presets` lists them.",
+    ),
+]
+
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to make: 'a yellow duck'.")],
@@ -27,13 +37,14 @@ def generate(
     prior: Annotated[
         str, typer.Option(help="exact, stable-diffusion, a hub id such as owner/name, or a local folder.")
     ] = "exact",
-    preset: Annotated[str, typer.Option(help="quick or standard.")] = "standard",
+    preset: Annotated[str, typer.Option(help="`limbeck presets` lists them with their values.")] = "standard",
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not look like.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="diffusers' convention: 1 = no guidance.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same mesh.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
     rig: Annotated[Path | None, typer.Option(metavar="FILE", help="A rig as JSON; an orbit by default.")] = None,
+    parameters: Parameter = None,
     settings: Setting = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.glb", help="Where the mesh goes; named after the prompt by default.")
@@ -43,23 +54,27 @@ def generate(
     """Make an object from a prompt and write it as a binary glTF file."""
     from limbeck_server.cli.output import check_writable, job_summary, print_json, say
 
-    out = out or Path(_file_name(prompt) + ".glb")
+    out = out or Path(file_name(prompt) + ".glb")
     check_writable(out)
     given = {"steps": steps, "guidance_scale": guidance_scale, "threads": threads}
     recipe = _recipe(
         prompt=prompt,
         negative_prompt=negative_prompt,
         loss=loss,
-        prior=_absolute_folder(prior),
+        prior=absolute_folder(prior),
         preset=preset,
         seed=seed,
         rig=read_rig(rig),
-        settings=read_settings(settings or [], {name: value for name, value in given.items() if value is not None}),
+        settings=read_settings(
+            settings or [],
+            {name: value for name, value in given.items() if value is not None},
+            read_parameters(parameters or []),
+        ),
     )
     with connect() as client:
-        job = _run(client, recipe)
+        job = run_job(client, recipe)
         client.fetch_artifact(job.job_id, "mesh.glb", out)
-    say(f"{out} ({_human_seconds(job.metrics.get('seconds'))}, job {job.job_id})")
+    say(f"{out} ({human_seconds(job.metrics.get('seconds'))}, job {job.job_id})")
     for line in metric_lines(job.metrics):
         say(line)
     if as_json:
@@ -119,8 +134,15 @@ def read_rig(path: Path | None) -> Rig:
         raise LimbeckError(code, f"The rig file {path} is no rig: {error}.", remedy_for(code, field="rig")) from error
 
 
-def read_settings(pairs: list[str], given: dict[str, Any]) -> Settings:
+def read_settings(
+    pairs: list[str], given: dict[str, Any], parameters: dict[str, float | str] | None = None
+) -> Settings:
     """Return the settings of NAME=VALUE pairs and of the options that have names of their own.
+
+    Args:
+        pairs: what `--set` got.
+        given: other settings by name.
+        parameters: the loss's own, of `--parameter`; they go before those of `--set loss_parameters={...}`.
 
     Raises:
         LimbeckError: a pair is malformed, its name unknown or its value out of range.
@@ -138,6 +160,9 @@ def read_settings(pairs: list[str], given: dict[str, Any]) -> Settings:
             values[name] = json.loads(text)
         except json.JSONDecodeError:
             values[name] = text
+    if parameters:
+        others = values.get("loss_parameters", {})
+        values["loss_parameters"] = others | parameters if isinstance(others, dict) else others
     try:
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
@@ -146,6 +171,37 @@ def read_settings(pairs: list[str], given: dict[str, Any]) -> Settings:
         raise LimbeckError(
             code, f"A setting is not usable: {error}. The settings are: {known}.", remedy_for(code, field="settings")
         ) from error
+
+
+def read_parameters(pairs: list[str]) -> dict[str, float | str]:
+    """Return the loss's own parameters of NAME=VALUE pairs: what is written as a number is one, all else is a word.
+
+    Whether the loss has them is for the server to say.
+
+    Raises:
+        LimbeckError: a pair has no name or no value, a name comes twice, or a number is not finite.
+    """
+    import math
+
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+
+    found: dict[str, float | str] = {}
+    for pair in pairs:
+        name, _, text = (part.strip() for part in pair.partition("="))
+        if not name or not text:
+            sentence = f"--parameter wants NAME=VALUE, such as threshold=300, got {pair!r}."
+            raise LimbeckError(ErrorCode.INVALID_FIELD, sentence)
+        if name in found:
+            raise LimbeckError(ErrorCode.INVALID_FIELD, f"--parameter names {name!r} twice; once was expected.")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = text
+        else:
+            if not math.isfinite(float(text)):
+                sentence = f"--parameter wants a finite number or a word for {name!r}, got {text}."
+                raise LimbeckError(ErrorCode.INVALID_FIELD, sentence)
+    return found
 
 
 def metric_lines(metrics: dict[str, Any]) -> list[str]:
@@ -173,7 +229,7 @@ def _recipe(**fields: Any) -> Recipe:
     return recipe
 
 
-def _run(client: Client, recipe: Recipe) -> JobInfo:
+def run_job(client: Client, recipe: Recipe) -> JobInfo:
     """Submit, show the way, and return the job once it succeeded; Ctrl-C cancels it."""
     from limbeck_protocol.errors import ErrorCode, LimbeckError
     from limbeck_protocol.job_states import JobState
@@ -204,16 +260,18 @@ def raise_unless_succeeded(job: JobInfo) -> None:
         raise LimbeckError(ErrorCode.CANCELLED, f"Job {job.job_id} was cancelled.")
 
 
-def _absolute_folder(prior: str) -> str:
+def absolute_folder(prior: str) -> str:
     """Return a local folder's whole path, since the server works elsewhere; any other prior as it is."""
     folder = Path(prior).expanduser() if prior.startswith(("~/", ".", "/")) else Path(prior)
     return str(folder.resolve()) if folder.is_dir() else prior
 
 
-def _file_name(prompt: str) -> str:
+def file_name(prompt: str) -> str:
+    """Return a prompt as the name of a file, without a suffix."""
     words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
     return "-".join(words)[:60] or "object"
 
 
-def _human_seconds(seconds: float | None) -> str:
+def human_seconds(seconds: float | None) -> str:
+    """Return how long a job took, for people."""
     return "no time known" if seconds is None else f"{seconds:.0f} s"

@@ -94,6 +94,7 @@ class JobDisplay:
     def on_progress(self, progress: Progress) -> None:
         """Move the bar of the progress's phase."""
         loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
+        loss += "".join(f" {name} {value:.3f}" for name, value in progress.terms.items())
         left = "" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left"
         if progress.phase not in self._tasks:
             self._tasks[progress.phase] = self._bars.add_task(progress.phase, total=progress.steps, loss="", left="")

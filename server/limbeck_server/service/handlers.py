@@ -53,6 +53,7 @@ from limbeck_server.service.job_queue import QueueLimits, check_room
 from limbeck_server.service.job_runner import JobRunner
 from limbeck_server.service.job_store import JobStore, recipe_digest
 from limbeck_server.service.preview_mailbox import PreviewMailbox
+from limbeck_server.service.start_jobs import with_start_field
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def submit(service: Service, message: Submit) -> JobInfo:
     known = service.store.find_submitted(message.job_id, digest)
     if known is not None:
         return _with_progress(service, known)
-    completed = service.complete_recipe(message.recipe)
+    recipe = with_start_field(message.recipe, service.store, service.jobs_folder)
+    completed = service.complete_recipe(recipe)
     check_room(service.store, service.limits)
     return service.store.submit(message.job_id, digest, completed)
 
