@@ -1,6 +1,6 @@
 """The panel's buttons. Each does one thing, works from scripts too, and reports an error with its remedy."""
 
-from . import guidance, job, jobs, preview, remedies, results, rig, server, server_setup, variants
+from . import edits, guidance, job, jobs, preview, remedies, results, rig, server, server_setup, variants
 
 classes = (
     *job.classes,
@@ -11,6 +11,7 @@ classes = (
     *remedies.classes,
     *rig.classes,
     *results.classes,
+    *edits.classes,
     *variants.classes,
     *preview.classes,
 )

@@ -10,12 +10,14 @@ from ..recipe.catalog_view import (
     Difference,
     choice_named,
     differences,
+    fits,
     label,
     parameter_named,
+    parameter_span,
     preset_settings,
     problem,
 )
-from ..recipe.loss_parameter_sync import add_item, key_of
+from ..recipe.loss_parameter_sync import add_item, key_of, set_value
 from ..recipe.settings_form import OVERRIDES, overrides_of
 from .common import failed
 
@@ -78,7 +80,10 @@ class LIMBECK_OT_set_loss_parameter(bpy.types.Operator):
 
     parameter: bpy.props.StringProperty(name="Parameter", description="Its name", options={"SKIP_SAVE", "HIDDEN"})
     value: bpy.props.FloatProperty(
-        name="Value", description="Not given: the server's default", precision=3, options={"SKIP_SAVE"}
+        name="Value", description="A number; not given: what the preset says", precision=3, options={"SKIP_SAVE"}
+    )
+    choice: bpy.props.StringProperty(
+        name="Choice", description="One of a few words, where the parameter is a choice", options={"SKIP_SAVE"}
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -88,13 +93,23 @@ class LIMBECK_OT_set_loss_parameter(bpy.types.Operator):
         if info is None:
             sentence = f"The server lists no parameter '{self.parameter}' of the loss '{fields.loss}'."
             return failed(self, LimbeckError(ErrorCode.INVALID_FIELD, sentence))
+        given = self._given()
+        for value in given:
+            if isinstance(value, str) != bool(info.choices) or (info.choices and not fits(info, value)):
+                kind = "" if info.choices else "a number, "
+                sentence = f"'{info.name}' of the loss '{fields.loss}' is {kind}{parameter_span(info)}; got '{value}'."
+                return failed(self, LimbeckError(ErrorCode.INVALID_FIELD, sentence))
         item = fields.loss_parameters.get(key_of(fields.loss, info.name))
         if item is None:
             item = add_item(fields.loss_parameters, fields.loss, info)
         item.override = True
-        if self.properties.is_property_set("value"):
-            item.value = self.value
+        for value in given:
+            set_value(item, value)
         return {"FINISHED"}
+
+    def _given(self) -> list[float | str]:
+        is_set = self.properties.is_property_set
+        return [getattr(self, name) for name in ("value", "choice") if is_set(name)]
 
 
 class LIMBECK_OT_apply_preset(bpy.types.Operator):

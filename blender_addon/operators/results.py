@@ -15,11 +15,11 @@ from ..results.variants import SPACING
 from ..rig.placement import Placement
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 
-_NO_RESULT = "Select an object that Limbeck has made"
+NO_RESULT = "Select an object that Limbeck has made"
 
 
 def _is_result_active(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    return unless(operator, "" if is_result(context.active_object) else _NO_RESULT)
+    return unless(operator, "" if is_result(context.active_object) else NO_RESULT)
 
 
 class LIMBECK_OT_rerun(bpy.types.Operator):
@@ -44,7 +44,7 @@ class LIMBECK_OT_rerun(bpy.types.Operator):
         thing = context.active_object
         try:
             check_network_allowed()
-            recipe, placement = fresh_recipe(read_origin(thing).recipe), _beside(thing)
+            recipe, placement = fresh_recipe(read_origin(thing).recipe), beside(thing)
             job_id = runtime.session().submit(recipe, fetch=True)
         except LimbeckError as error:
             return failed(self, error)
@@ -53,7 +53,8 @@ class LIMBECK_OT_rerun(bpy.types.Operator):
         return finish(self, blocking=self.blocking, timeout_s=self.timeout_s)
 
 
-def _beside(thing: bpy.types.Object) -> Placement:
+def beside(thing: bpy.types.Object) -> Placement:
+    """Return the place next to a result, along its own +X."""
     location, rotation, _ = thing.matrix_world.decompose()
     size = size_of(thing)
     step = rotation @ Vector((SPACING * size, 0.0, 0.0))

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import bpy
+from limbeck_protocol.messages import ParameterInfo
 
 from .. import runtime
-from ..recipe.catalog_view import choice_named, choices, preset_settings, shown
+from ..recipe.catalog_view import choice_named, choices, parameter_named, preset_settings, shown
+from .sidebar import LABEL_SHARE
 
 _NO_VALUE = "preset's"
-_LABEL_SHARE = 0.4
-"""As Blender splits a property from its label."""
+_CHOSEN_FOR = "limbeck_loss_parameter"
+"""Under which name a parameter's menu finds the item that it was opened for."""
 _MENUS = {"loss": "LIMBECK_MT_losses", "prior": "LIMBECK_MT_priors", "preset": "LIMBECK_MT_presets"}
 
 
@@ -60,6 +62,37 @@ class LIMBECK_MT_presets(_Choices, bpy.types.Menu):
     kind = "preset"
 
 
+class LIMBECK_MT_parameter(bpy.types.Menu):
+    """What the parameter of a loss, told by `draw_value`, can be."""
+
+    bl_label = "Parameter"
+    bl_description = "A parameter of the loss's own: choose from what the server offers"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        item = getattr(context, _CHOSEN_FOR, None)
+        info = parameter_named(runtime.session().catalog, item.loss, item.parameter) if item is not None else None
+        if info is None:
+            self.layout.label(text="A server that is connected says what there is", icon="INFO")
+            return
+        for choice in info.choices:
+            icon = "CHECKMARK" if choice == item.choice else "BLANK1"
+            entry = self.layout.operator("limbeck.set_loss_parameter", text=choice, icon=icon)
+            entry.parameter, entry.choice = info.name, choice
+
+
+def draw_value(layout: bpy.types.UILayout, item: bpy.types.PropertyGroup, info: ParameterInfo) -> None:
+    """Draw an overridden parameter of the chosen loss: a number's field, or a menu of the choices.
+
+    The choice is stored as text, for the reason that names are (`properties/guidance.py`).
+    """
+    if info.choices:
+        layout.context_pointer_set(_CHOSEN_FOR, item)
+        layout.menu("LIMBECK_MT_parameter", text=item.choice or "Choose")
+    else:
+        layout.prop(item, "value", text="")
+
+
 def draw_choice(layout: bpy.types.UILayout, fields: bpy.types.PropertyGroup, kind: str) -> None:
     """Draw a field whose names the server offers, as a menu; red when the server that is connected has no such name.
 
@@ -71,7 +104,7 @@ def draw_choice(layout: bpy.types.UILayout, fields: bpy.types.PropertyGroup, kin
         row.prop(fields, kind)
         row.menu(_MENUS[kind], text="", icon="DOWNARROW_HLT")
         return
-    row = layout.split(factor=_LABEL_SHARE)
+    row = layout.split(factor=LABEL_SHARE)
     row.alert = choice_named(runtime.session().catalog, kind, name) is None
     left = row.row()
     left.alignment = "RIGHT"
@@ -98,4 +131,4 @@ def draw_override(
         value.label(text=shown(preset[name]) if preset is not None and name in preset else _NO_VALUE)
 
 
-classes = (LIMBECK_MT_losses, LIMBECK_MT_priors, LIMBECK_MT_presets)
+classes = (LIMBECK_MT_losses, LIMBECK_MT_priors, LIMBECK_MT_presets, LIMBECK_MT_parameter)

@@ -8,12 +8,22 @@ import bpy
 
 from .. import runtime
 from ..operators.guidance import changes_by
-from ..recipe.catalog_view import choice_named, differences, fitting_presets, label, loss_named, shown
-from ..recipe.loss_parameter_sync import key_of
+from ..recipe.catalog_view import (
+    choice_named,
+    differences,
+    fits,
+    fitting_presets,
+    label,
+    loss_named,
+    parameter_span,
+    parameter_start,
+    shown,
+)
+from ..recipe.loss_parameter_sync import key_of, value_of
 from ..recipe.settings_form import GUIDANCE_OVERRIDES, forgotten_parameters, overrides_of, settings_problem
 from .choices import classes as choice_classes
-from .choices import current_preset, draw_choice, draw_override
-from .sidebar import Sidebar, draw_text
+from .choices import current_preset, draw_choice, draw_override, draw_value
+from .sidebar import Sidebar, draw_text, is_cut
 
 
 class LIMBECK_PT_guidance(Sidebar, bpy.types.Panel):
@@ -51,22 +61,23 @@ class LIMBECK_PT_guidance(Sidebar, bpy.types.Panel):
 def _draw_parameter(layout, fields, info, region) -> None:
     """Draw a loss's own parameter as the server describes it, its range below."""
     item = fields.loss_parameters.get(key_of(fields.loss, info.name))
+    start = shown(parameter_start(runtime.session().catalog, info, fields.loss, fields.prior, fields.preset))
     row = layout.row(align=True, heading=label(info.name))
     if item is None:  # not synchronised yet: another file, a new scene
-        row.operator("limbeck.set_loss_parameter", text=shown(info.default)).parameter = info.name
+        row.operator("limbeck.set_loss_parameter", text=start).parameter = info.name
     else:
         row.prop(item, "override", text="")
         value = row.row(align=True)
         if item.override:
-            value.alert = not info.minimum <= item.value <= info.maximum
-            value.prop(item, "value", text="")
+            value.alert = not fits(info, value_of(item, info))
+            draw_value(value, item, info)
         else:
             value.active = False
-            value.label(text=shown(info.default))
+            value.label(text=start)
     column = layout.column()
     column.active = False
-    span = f"{shown(info.minimum)} to {shown(info.maximum)}"
-    draw_text(column, f"{span}. {info.description}", region, "BLANK1")
+    name = f"{label(info.name)}: " if is_cut(label(info.name), region) else ""
+    draw_text(column, f"{name}{parameter_span(info)}. {info.description}", region, "BLANK1")
 
 
 class LIMBECK_PT_preset(Sidebar, bpy.types.Panel):

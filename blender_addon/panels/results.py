@@ -35,6 +35,7 @@ class LIMBECK_PT_result(Sidebar, bpy.types.Panel):
         _draw_metrics(layout, origin)
         column = layout.column(align=True)
         column.operator("limbeck.rerun", icon="FILE_REFRESH")
+        column.operator("limbeck.edit_result", text="Edit...", icon="GREASEPENCIL")
         row = column.row(align=True)
         row.operator("limbeck.branch", text="Branch", icon="GRAPH").new_seed = False
         row.operator("limbeck.branch", text="New Seed").new_seed = True

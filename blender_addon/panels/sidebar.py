@@ -8,6 +8,8 @@ from ..panel_state import Button
 
 ICON_UNIT_PX = 20
 _LETTER_PX = 7
+LABEL_SHARE = 0.4
+"""As Blender splits a property from its label."""
 _MARGIN_PX = 60
 """Frame, icon and scroll bar beside a line of text."""
 
@@ -33,6 +35,11 @@ def wrap(text: str, letters: int) -> list[str]:
 def wrapped(text: str, region: bpy.types.Region | None) -> list[str]:
     """Return the text as lines that fit the sidebar's width: 25 letters at 240 pixels."""
     return wrap(text, int((width(region) - _MARGIN_PX) / _LETTER_PX))
+
+
+def is_cut(label: str, region: bpy.types.Region | None) -> bool:
+    """Return whether a property's label does not fit its share of the sidebar's width: 10 letters at 240 pixels."""
+    return len(label) * _LETTER_PX > LABEL_SHARE * (width(region) - _MARGIN_PX)
 
 
 def draw_text(layout: bpy.types.UILayout, text: str, region: bpy.types.Region | None, icon: str = "NONE") -> None:

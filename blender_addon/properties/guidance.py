@@ -4,7 +4,8 @@ import bpy
 from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
 
 from .. import runtime
-from ..recipe.catalog_view import choices, parameter_named
+from ..recipe.catalog_view import choices, parameter_named, parameter_start
+from ..recipe.loss_parameter_sync import set_value, value_of
 from ..recipe.recipe_form import as_written
 
 
@@ -24,7 +25,7 @@ def suggest(kind: str):
 def _keep_in_range(item: bpy.types.PropertyGroup, _context) -> None:
     """Bring a value that was typed into the range that the server gives; until one has, any number is taken."""
     info = parameter_named(runtime.session().catalog, item.loss, item.parameter)
-    if info is None:
+    if info is None or info.choices:
         return
     value = as_written(item.value)
     inside = min(max(value, info.minimum), info.maximum)
@@ -32,10 +33,17 @@ def _keep_in_range(item: bpy.types.PropertyGroup, _context) -> None:
         item.value = inside
 
 
-def _begin_at_default(item: bpy.types.PropertyGroup, _context) -> None:
-    info = parameter_named(runtime.session().catalog, item.loss, item.parameter)
-    if info is not None and not item.override:
-        item.value = info.default
+def _begin_at_preset(item: bpy.types.PropertyGroup, _context) -> None:
+    """A fresh override starts at what the preset says, or else the loss; a dropped one is at the loss's default."""
+    catalog = runtime.session().catalog
+    info = parameter_named(catalog, item.loss, item.parameter)
+    if info is None:
+        return
+    if not item.override:
+        set_value(item, info.default)
+    elif value_of(item, info) in ("", info.default if info.choices else as_written(info.default)):  # nothing set before
+        fields = item.id_data.limbeck
+        set_value(item, parameter_start(catalog, info, item.loss, fields.prior, fields.preset))
 
 
 class LIMBECK_loss_parameter(bpy.types.PropertyGroup):
@@ -46,13 +54,16 @@ class LIMBECK_loss_parameter(bpy.types.PropertyGroup):
     override: bpy.props.BoolProperty(
         name="Override",
         description="Use a value of your own instead of the loss's default",
-        update=_begin_at_default,
+        update=_begin_at_preset,
     )
     value: bpy.props.FloatProperty(
         name="Value",
         description="A number of the loss's own; the server says in which range",
         precision=3,
         update=_keep_in_range,
+    )
+    choice: bpy.props.StringProperty(
+        name="Choice", description="One of the words that the server lists; empty for a number", maxlen=40
     )
 
 

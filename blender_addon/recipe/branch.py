@@ -13,8 +13,8 @@ from limbeck_protocol.messages import Catalog
 from limbeck_protocol.recipe import Orbit, Recipe, Settings
 
 from ..rig.orbit_box import has_own_orbit
-from .catalog_view import is_schedule, parameter_named, preset_settings
-from .loss_parameter_sync import key_of
+from .catalog_view import is_schedule, parameter_named, parameter_start, preset_settings
+from .loss_parameter_sync import key_of, set_value
 from .recipe_form import as_written, bad_field
 from .settings_form import OVERRIDES
 
@@ -45,6 +45,8 @@ def branch_into(scene: bpy.types.Scene, recipe: Recipe, catalog: Catalog | None,
     preset = preset_settings(catalog, recipe.preset, recipe.loss, recipe.prior)
     unsaid = _load_overrides(fields, settings, preset)
     _load_loss_parameters(fields, recipe, catalog)
+    if recipe.start:
+        unsaid.append("it began with another job's result; the panel begins anew. Use Re-run or Edit for that.")
     return unsaid + _load_rig(fields, recipe)
 
 
@@ -77,12 +79,15 @@ def _load_loss_parameters(fields: bpy.types.PropertyGroup, recipe: Recipe, catal
             item.override = False
     for name, value in ({} if values is msgspec.UNSET else values).items():
         info = parameter_named(catalog, recipe.loss, name)
-        if info is not None and _is_same(value, info.default):
+        if info is not None and _is_same(
+            value, parameter_start(catalog, info, recipe.loss, recipe.prior, recipe.preset)
+        ):
             continue
         key = key_of(recipe.loss, name)
         item = fields.loss_parameters.get(key) or fields.loss_parameters.add()
         item.name, item.loss, item.parameter = key, recipe.loss, name
-        item.override, item.value = True, value
+        item.override = True
+        set_value(item, value)
 
 
 def _load_rig(fields: bpy.types.PropertyGroup, recipe: Recipe) -> list[str]:

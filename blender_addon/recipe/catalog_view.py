@@ -67,6 +67,21 @@ def parameter_named(catalog: Catalog | None, loss: str, name: str) -> ParameterI
     return next((parameter for parameter in found.parameters if parameter.name == name), None) if found else None
 
 
+def parameter_start(catalog: Catalog | None, info: ParameterInfo, loss: str, prior: str, preset: str) -> float | str:
+    """Return what the server takes for a loss's parameter that is not sent: the preset's value, or the loss's own."""
+    settings = preset_settings(catalog, preset, loss, prior) or {}
+    value: float | str = (settings.get("loss_parameters") or {}).get(info.name, info.default)
+    return value
+
+
+def parameter_span(info: ParameterInfo) -> str:
+    """Return what a parameter can be, for a person: `0 to 1`, or `one, two or three`."""
+    if info.choices:
+        *others, last = info.choices
+        return f"{', '.join(others)} or {last}" if others else last
+    return f"{shown(info.minimum)} to {shown(info.maximum)}"
+
+
 def prior_kind(catalog: Catalog, prior: str) -> str:
     """Return which of the catalog's priors a recipe's `prior` belongs to.
 
@@ -110,14 +125,24 @@ def problem(catalog: Catalog | None, *, loss: str, prior: str, preset: str) -> s
     return ""
 
 
-def parameter_problem(catalog: Catalog | None, loss: str, values: Mapping[str, float]) -> str:
+def parameter_problem(catalog: Catalog | None, loss: str, values: Mapping[str, float | str]) -> str:
     """Return which of a loss's own parameters the server would refuse and why; empty when none."""
     for name, value in values.items():
         info = parameter_named(catalog, loss, name)
-        if info is not None and not info.minimum <= value <= info.maximum:
-            span = f"between {info.minimum:g} and {info.maximum:g}"
-            return f"{label(name)} of the loss '{loss}' must lie {span}; it is {value:g}."
+        if info is None or fits(info, value):
+            continue
+        if info.choices:
+            return f"{label(name)} of the loss '{loss}' must be {parameter_span(info)}; it is '{value}'."
+        span = f"between {info.minimum:g} and {info.maximum:g}"
+        return f"{label(name)} of the loss '{loss}' must lie {span}; it is {shown(value)}."
     return ""
+
+
+def fits(info: ParameterInfo, value: float | str) -> bool:
+    """Return whether the server would take the value for this parameter."""
+    if info.choices:
+        return value in info.choices
+    return not isinstance(value, str) and info.minimum <= value <= info.maximum
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
@@ -142,12 +167,18 @@ def shown(value: Any) -> str:
     if is_schedule(value):
         turns = [f"{shown(part)} from {share:.0%}" if share > 0 else shown(part) for share, part in value]
         return ", ".join(turns)
+    if _is_list(value):  # both ends of a range
+        return " to ".join(map(shown, value))
     return str(value)
 
 
 def is_schedule(value: Any) -> bool:
     """Return whether a setting's value is a list of (share of the run, value)."""
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(len(point) == 2 for point in value)
+    return _is_list(value) and all(_is_list(point) and len(point) == 2 for point in value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def label(name: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import bpy
 from limbeck_protocol.messages import Catalog, ParameterInfo
 
+from .recipe_form import as_written
+
 
 class LossParameterSync:
     """Remembers what it has seen last, so that most calls do nothing."""
@@ -38,8 +40,22 @@ def add_item(items: bpy.types.CollectionProperty, loss: str, info: ParameterInfo
     """Return a new item for a loss's parameter, at its default."""
     item = items.add()
     item.name, item.loss, item.parameter = key_of(loss, info.name), loss, info.name
-    item.value = info.default
+    set_value(item, info.default)
     return item
+
+
+def set_value(item: bpy.types.PropertyGroup, value: float | str) -> None:
+    """Write a number or a choice into an item; what it was before is forgotten."""
+    if isinstance(value, str):
+        item.choice = value
+    else:
+        item.choice, item.value = "", value
+
+
+def value_of(item: bpy.types.PropertyGroup, info: ParameterInfo | None) -> float | str:
+    """Return an item's value: of the kind that the server says, or as it was left while no server has said."""
+    is_choice = bool(item.choice) if info is None else bool(info.choices)
+    return str(item.choice) if is_choice else as_written(item.value)
 
 
 def _bring_in_line(items: bpy.types.CollectionProperty, catalog: Catalog) -> None:
@@ -52,7 +68,7 @@ def _bring_in_line(items: bpy.types.CollectionProperty, catalog: Catalog) -> Non
         if item is None:
             add_item(items, loss, info)
         elif not item.override:
-            item.value = info.default
+            set_value(item, info.default)
 
 
 def _lengths() -> tuple[tuple[str, int], ...]:

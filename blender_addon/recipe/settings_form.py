@@ -10,7 +10,8 @@ from typing import Any
 import bpy
 from limbeck_protocol.messages import Catalog
 
-from .catalog_view import loss_named, parameter_problem, problem
+from .catalog_view import loss_named, parameter_named, parameter_problem, problem
+from .loss_parameter_sync import value_of
 from .recipe_form import as_written
 
 GUIDANCE_OVERRIDES = ("guidance_scale",)
@@ -35,10 +36,10 @@ def overrides_of(fields: bpy.types.PropertyGroup) -> dict[str, Any]:
     return found
 
 
-def loss_parameters_of(fields: bpy.types.PropertyGroup, catalog: Catalog | None) -> dict[str, float]:
+def loss_parameters_of(fields: bpy.types.PropertyGroup, catalog: Catalog | None) -> dict[str, float | str]:
     """Return the ticked parameters of the chosen loss by name; once a catalog is known, only those it lists."""
     found = {
-        item.parameter: as_written(item.value)
+        item.parameter: value_of(item, parameter_named(catalog, item.loss, item.parameter))
         for item in fields.loss_parameters
         if item.override and item.loss == fields.loss
     }

@@ -18,7 +18,7 @@ import msgspec
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 from limbeck_protocol.recipe import Recipe, recipe_from_json, recipe_to_json
 
-SCHEMA = 1
+SCHEMA = 2
 """Rises when an older release could not read what this one writes."""
 JOB_KEY, RECIPE_KEY, METRICS_KEY = "limbeck_job", "limbeck_recipe", "limbeck_metrics"
 SCHEMA_KEY, SIZE_KEY = "limbeck_schema", "limbeck_size"

@@ -19,7 +19,7 @@ from limbeck_protocol.messages import (
     ViewerCamera,
     WorkerProgress,
 )
-from limbeck_protocol.recipe import Recipe
+from limbeck_protocol.recipe import FIELD_FILE, Recipe
 
 STEP_S = 0.05
 STEPS = 10
@@ -50,6 +50,9 @@ def run(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamera 
         arrays["faces"][0, 0] = 99
     np.savez(folder / "artifacts" / "mesh.npz", **arrays)
     yield ArtifactWritten(name="mesh.npz", media_type="application/octet-stream")
+    if "fieldless" not in recipe.prompt:
+        (folder / "artifacts" / FIELD_FILE).write_bytes(recipe.prompt.encode())
+        yield ArtifactWritten(name=FIELD_FILE, media_type="application/octet-stream")
     yield Finished(metrics={"iou": 0.9, "faces": 12})
 
 

@@ -23,7 +23,8 @@ def complete(recipe: Recipe) -> Recipe:
 
 
 def catalog() -> Catalog:
-    return Catalog(losses=[LossInfo(name="sds", title="SDS", description="")], priors=[], presets=[])
+    losses = [LossInfo(name=name, title=name.upper(), description="") for name in ("sds", "dds")]
+    return Catalog(losses=losses, priors=[], presets=[])
 
 
 def main(words: list[str]) -> int:

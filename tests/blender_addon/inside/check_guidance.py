@@ -282,6 +282,8 @@ def ranges_are_the_protocol_s():
 def values_read_well():
     shown, differences = catalog_view.shown, catalog_view.differences
     assert shown([[0.0, 64], [0.2, 512]]) == "64, 512 from 20%"
+    assert shown([0.0, 0.9]) == "0 to 0.9"
+    assert shown({"sampler": "product", "bandwidth": 0.5}) == "sampler product, bandwidth 0.5"
     assert shown({"orientation": [[0.0, 10.0], [0.5, 1000.0]]}) == "orientation 10, 1000 from 50%"
     assert (shown(None), shown(12_000), shown(0.1), shown("voxels"), shown({})) == (
         "automatic",

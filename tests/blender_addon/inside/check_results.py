@@ -40,7 +40,7 @@ def raised_by(action) -> str:
 def what_is_written_is_read_and_what_is_damaged_is_a_sentence():
     fresh()
     thing = new_result(size=2.0)
-    assert thing["limbeck_schema"] == 1
+    assert thing["limbeck_schema"] == 2
     origin = on_object.read_origin(thing)
     assert (origin.job_id, origin.recipe.prompt, origin.metrics) == ("job-0001", "a yellow duck", {"iou": 0.84})
     thing.scale = (1.0, 3.0, 1.0)
@@ -69,8 +69,8 @@ def what_is_written_is_read_and_what_is_damaged_is_a_sentence():
     assert "a text was expected" in harness.error_of(lambda: on_object.read_origin(thing)).message
     thing["limbeck_recipe"], thing["limbeck_metrics"] = good, "nonsense"
     assert on_object.read_origin(thing).metrics == {}
-    thing["limbeck_schema"] = 2
-    assert "schema 2; this release reads 1" in harness.error_of(lambda: on_object.read_origin(thing)).message
+    thing["limbeck_schema"] = 3
+    assert "schema 3; this release reads 2" in harness.error_of(lambda: on_object.read_origin(thing)).message
     thing["limbeck_schema"] = "one"
     assert "damaged" in harness.error_of(lambda: on_object.read_origin(thing)).message
     error = harness.error_of(lambda: on_object.read_origin(thing))
