@@ -49,11 +49,13 @@ FORBIDDEN: dict[Path, tuple[str, ...]] = {
         "limbeck_server.distillation",
         "limbeck_server.meshing",
     ),
+    SERVER / "studies": (*WIRE, "bpy", "diffusers", "transformers"),
     SERVER / "worker.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "viewer_pictures.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "assembly.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "results.py": ("zmq", "bpy", "limbeck_server.service"),
-    SERVER / "presets.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
+    SERVER / "starts.py": ("zmq", "bpy", "limbeck_server.service"),
+    SERVER / "presets": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
     SERVER / "recipes.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
 }
 # What a room may import of ours, where that is a short list.
@@ -67,13 +69,18 @@ ALLOWED_OURS: dict[Path, tuple[str, ...]] = {
     SERVER / "meshing": ("limbeck_server.meshing",),
     SERVER / "scene": ("limbeck_server.scene",),
     SERVER / "priors": ("limbeck_server.priors", "limbeck_server.known_world"),
+    SERVER / "studies": tuple(
+        f"limbeck_server.{room}" for room in ("studies", "distillation", "priors", "scene", "known_world")
+    ),
 }
 ONLY_IMPORTERS: dict[str, tuple[str, ...]] = {
     "diffusers": ("priors/stable_diffusion.py",),
     "transformers": ("priors/stable_diffusion.py",),
+    "peft": ("priors/particle_model.py",),
     "nerfacc": ("scene/",),
     "sqlite3": ("service/",),
     "mcubes": ("meshing/",),
+    "matplotlib": ("studies/figures.py",),
     "xatlas": ("meshing/",),
 }
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from limbeck_server import __version__
-from limbeck_server.cli import doctor, generate, jobs, keys, presets, serve
+from limbeck_server.cli import doctor, edit, generate, jobs, keys, presets, serve, study
 
 app = typer.Typer(
     name="limbeck",
@@ -18,10 +18,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("generate")(generate.generate)
+app.command("edit")(edit.edit)
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.command("presets")(presets.presets)
+app.command("study")(study.study)
 app.command("doctor")(doctor.doctor)
 app.command("status")(jobs.status)
 

@@ -1,0 +1,197 @@
+"""`limbeck study NAME`: the papers' own experiments, repeated here; tables, JSON and figures."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+
+    from limbeck_server.studies.losses import Case, Job, JobResult
+
+PRESET = "quick"
+"""Of the jobs that the study `losses` runs."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is about, and which options it takes besides quick, seed and out."""
+
+    about: str
+    takes: frozenset[str] = frozenset()
+
+
+STUDIES = {
+    "densities": Study("Mean-shift distillation's section 4: fractal, spiral and pinwheel, its Tables 1 and 2."),
+    "variance": Study(
+        "Gradient variance and signal-to-noise of every loss against the timestep; NFSD's two terms.",
+        frozenset({"prompt", "losses"}),
+    ),
+    "bandwidth": Study("Mean-shift distillation's Fig. 6: what y is drawn at which bandwidth.", frozenset({"prompt"})),
+    "ablation": Study("Mean-shift distillation's Fig. 8: its two heuristics, on and off.", frozenset({"prompt"})),
+    "losses": Study(
+        "One prompt, every loss, one seed: turntables, seconds, prior evaluations, metrics against the truth.",
+        frozenset({"prompt", "losses"}),
+    ),
+}
+
+
+def study(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which; without a name they are listed.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A rougher answer in a minute or two.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="A shape and a colour: 'a yellow duck'.")] = None,
+    losses: Annotated[
+        list[str] | None, typer.Option("--loss", metavar="LOSS", help="Only this one; repeatable. All by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all noise.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the figures go; study-NAME by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Repeat one of the papers' experiments on the exact prior. Needs no server."""
+    from limbeck_server.cli.output import print_json, say
+
+    if name is None:
+        _list_studies(as_json)
+        return
+    options = {"prompt": prompt, "losses": tuple(losses or ())}
+    given: dict[str, Any] = {option: value for option, value in options.items() if value}
+    _check(name, given)
+    folder = _folder(out or Path(f"study-{name}"))
+
+    import torch
+
+    torch.set_num_threads(threads)
+    module = importlib.import_module(f"limbeck_server.studies.{name}")
+    if name == "losses":
+        given |= {"job": _job(seed, threads), "setting": f"preset {PRESET!r}"}
+    begun = time.monotonic()
+    with _told(say) as tell, _sentences():
+        result = module.run(quick=quick, seed=seed, out=folder, say=tell, **given)
+    seconds = round(time.monotonic() - begun, 1)
+    if as_json:
+        print_json({**result, "out": str(folder), "quick": quick, "seed": seed, "seconds": seconds})
+    else:
+        print(module.report(result))
+    figures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
+    say(f"{seconds:.0f} s. Figures in {folder}: {figures}")
+
+
+def _list_studies(as_json: bool) -> None:
+    from limbeck_server.cli.output import print_json
+
+    if as_json:
+        print_json({"studies": {name: study.about for name, study in STUDIES.items()}})
+        return
+    for name, one in STUDIES.items():
+        print(f"  {name:<10} {one.about}")
+    print("limbeck study NAME [--quick] runs one.")
+
+
+def _check(name: str, given: dict[str, Any]) -> None:
+    """Refuse what no study could use, before anything is computed."""
+    from limbeck_protocol.errors import ErrorCode
+
+    from limbeck_server.distillation.losses import LOSSES
+
+    if name not in STUDIES:
+        raise _error(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.")
+    options = {"prompt": "--prompt", "losses": "--loss"}
+    for option in given:
+        if option not in STUDIES[name].takes:
+            fit = [other for other, one in STUDIES.items() if option in one.takes]
+            raise _error(f"The study {name!r} takes no {options[option]}; {', '.join(fit)} do. Leave it out.")
+    for loss in given.get("losses", ()):
+        if loss not in LOSSES:
+            raise _error(f"There is no loss {loss!r}; there are: {', '.join(LOSSES)}.", ErrorCode.UNKNOWN_LOSS)
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder for the figures, made if it is not there."""
+    from limbeck_protocol.errors import ErrorCode
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        raise _error(
+            f"The folder {path} cannot be made: {why}. Choose another --out.", ErrorCode.CANNOT_WRITE
+        ) from error
+    return path
+
+
+def _error(message: str, code: ErrorCode | None = None) -> LimbeckError:
+    from limbeck_protocol.errors import ErrorCode, LimbeckError
+
+    return LimbeckError(code or ErrorCode.INVALID_FIELD, message)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What the core refuses becomes an error of the command line."""
+    from limbeck_protocol.errors import as_sentence
+
+    from limbeck_server.distillation.injection import DivergedError
+
+    try:
+        yield
+    except (ValueError, DivergedError) as error:
+        raise _error(as_sentence(error)) from error
+
+
+@contextmanager
+def _told(say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """A spinner with what is being done and for how long, on standard error; plain lines where it is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield say
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda text: bar.update(task, description=text)
+
+
+def _job(seed: int, threads: int) -> Job:
+    """Return how the study `losses` has a job run: here, by the worker, in a folder that is thrown away."""
+
+    def run_job(prompt: str, case: Case, steps: int | None) -> JobResult:
+        import tempfile
+
+        import msgspec
+        from limbeck_protocol.errors import ErrorCode, LimbeckError
+        from limbeck_protocol.messages import Finished
+        from limbeck_protocol.recipe import FIELD_FILE, Recipe, Settings
+
+        from limbeck_server import worker
+        from limbeck_server.recipes import complete
+        from limbeck_server.scene.field_file import load_field
+        from limbeck_server.studies.losses import JobResult
+
+        settings = Settings(threads=threads, loss_parameters=dict(case.parameters))
+        if steps is not None:
+            settings = msgspec.structs.replace(settings, steps=steps)
+        recipe = complete(Recipe(prompt=prompt, loss=case.loss, preset=PRESET, seed=seed, settings=settings))
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                ended = [event for event in worker.run(recipe, Path(scratch)) if isinstance(event, Finished)]
+            except LimbeckError as error:
+                # One loss that runs away is a result of the comparison, not its end.
+                if error.code not in (ErrorCode.NUMERIC_DIVERGED, ErrorCode.NO_SURFACE):
+                    raise
+                return JobResult({}, None, str(error))
+            return JobResult(ended[-1].metrics, load_field(Path(scratch) / "artifacts" / FIELD_FILE))
+
+    return run_job

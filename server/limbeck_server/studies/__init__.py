@@ -1,0 +1,1 @@
+"""The papers' own experiments, repeated: each study is a module with `run(quick, seed, out, say)` and `report`."""

@@ -1,0 +1,76 @@
+"""`limbeck study`: the list, a study in small, one JSON object, and sentences for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+NAMES = ("densities", "variance", "bandwidth", "ablation", "losses")
+
+
+def test_without_a_name_the_studies_are_listed(limbeck) -> None:
+    answer = limbeck("study")
+    assert answer.returncode == 0, answer.stderr
+    assert all(name in answer.stdout for name in NAMES)
+    listed = json.loads(limbeck("study", "--json").stdout)["studies"]
+    assert set(listed) == set(NAMES)
+    assert all(sentence.endswith(".") for sentence in listed.values())
+
+
+# name -> (arguments after `study`, words that the sentence must hold)
+REFUSED: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "unknown study": (["colours"], ("colours", *NAMES)),
+    "unknown loss": (["variance", "--loss", "sdz"], ("sdz", "nfsd")),
+    "an option that the study does not take": (["densities", "--prompt", "a red cube"], ("--prompt", "variance")),
+    "no colour": (["variance", "--prompt", "a duck"], ("colour", "a yellow duck")),
+    "unknown word": (["bandwidth", "--prompt", "a yellow zeppelin"], ("zeppelin", "duck")),
+    "a loss without meaning here": (["variance", "--loss", "vsd"], ("vsd", "sds, draw by draw")),
+    "a loss that makes nothing": (["losses", "--loss", "dds"], ("dds", "msd")),
+    "a file in the folder's place": (["variance", "--out", "taken"], ("taken", "--out")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_a_sentence(limbeck, tmp_path: Path, case: str) -> None:
+    arguments, words = REFUSED[case]
+    (tmp_path / "taken").write_text("a file")
+    answer = limbeck("study", *arguments, "--quick", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert "Traceback" not in answer.stderr
+    assert all(word in answer.stderr for word in words), answer.stderr
+
+
+def test_a_study_prints_its_table_and_its_choices_and_leaves_figures(limbeck, tmp_path: Path) -> None:
+    answer = limbeck("study", "variance", "--quick", "--loss", "csd", "--prompt", "a red cube", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert all(word in answer.stdout for word in ("csd", "wrong colour", "Choices", "guidance scale", "a red cube"))
+    assert "sds " not in answer.stdout.split("Choices")[0]
+    found = {path.name for path in (tmp_path / "study-variance").iterdir()}
+    assert found == {"variance.png", "variance-nfsd.png"}
+
+
+def test_json_is_one_object_with_seed_seconds_and_choices(limbeck, tmp_path: Path) -> None:
+    out = tmp_path / "here"
+    answer = limbeck("study", "variance", "--quick", "--loss", "csd", "--seed", "3", "--json", "--out", str(out))
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads(answer.stdout)
+    assert (result["study"], result["seed"], result["quick"], result["out"]) == ("variance", 3, True, str(out))
+    assert result["seconds"] > 0
+    assert result["choices"]["guidance scale"]
+    assert set(result["states"]["start"]) == {"csd"}
+
+
+@pytest.mark.slow
+def test_the_comparison_of_losses_runs_real_jobs(limbeck, tmp_path: Path) -> None:
+    answer = limbeck(
+        "study", "losses", "--quick", "--loss", "sds", "--prompt", "a red cube", "--json", cwd=tmp_path, timeout_s=500
+    )
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)["losses"]["sds"]
+    assert found["error"] == ""
+    assert found["metrics"]["prior_evaluations"] == 2 * found["metrics"]["steps"]
+    assert found["metrics"]["iou"] > found["metrics"]["start"]["iou"]
+    assert (tmp_path / "study-losses" / "losses.png").is_file()
