@@ -105,7 +105,9 @@ def negated(answers: Mapping[str, Tensor], subject: Subject, request: Request) -
     return kept
 
 
-def guided_predictor(prior: Prior, subject: Subject, request: Request, scale: float | None = None) -> Predictor:
+def guided_predictor(
+    prior: Prior, subject: Subject, request: Request, scale: float | None = None, lowest: int = 0
+) -> Predictor:
     """Return the prior as a function of (scaled latents, sigma), guided; it knows whole timesteps only.
 
     Args:
@@ -113,10 +115,11 @@ def guided_predictor(prior: Prior, subject: Subject, request: Request, scale: fl
         subject: what is looked at.
         request: the guidance scale and its interval.
         scale: another guidance scale, which has no interval.
+        lowest: timestep below which it is not asked; there it answers as if there were that much noise.
     """
 
     def predict(scaled: Tensor, sigma: Tensor) -> Tensor:
-        timesteps = prior.schedule.nearest_timesteps(sigma).to(scaled.device)
+        timesteps = prior.schedule.nearest_timesteps(sigma).clamp(min=lowest).to(scaled.device)
         signal_scale, _ = schedule_values(prior.schedule, timesteps, scaled.device, scaled.dtype)
         fixed = None if scale is None else torch.full_like(signal_scale, scale)
         scales = request.scale_at(timesteps, prior.schedule).to(scaled) if fixed is None else fixed
@@ -133,6 +136,6 @@ def guided_predictor(prior: Prior, subject: Subject, request: Request, scale: fl
     return predict
 
 
-def empty_predictor(prior: Prior, subject: Subject, request: Request) -> Predictor:
+def empty_predictor(prior: Prior, subject: Subject, request: Request, lowest: int = 0) -> Predictor:
     """Return the prior under the empty prompt, likewise."""
-    return guided_predictor(prior, subject, request, scale=0.0)
+    return guided_predictor(prior, subject, request, scale=0.0, lowest=lowest)

@@ -61,7 +61,8 @@ def along_inversion(prior: Prior, subject: Subject, request: Request) -> NoisePr
     """
     stride = prior.schedule.timesteps / request.number("inversion_steps")
     levels = _rising_levels(prior.schedule, request.timesteps, stride).to(subject.latents)
-    predict = guided_predictor(prior, subject, request, request.number("inversion_guidance"))
+    lowest = int(request.number("inversion_floor"))
+    predict = guided_predictor(prior, subject, request, request.number("inversion_guidance"), lowest)
     eta = request.number("inversion_eta")
     scaled = trajectories.invert(predict, subject.latents, levels, eta, request.generator)[-1]
     place = _Place.of(prior, subject.latents, request.timesteps)
@@ -79,7 +80,7 @@ def over_interval(prior: Prior, subject: Subject, request: Request) -> NoisePred
     left = 1.0 - min(request.share / warmup, 1.0) if warmup > 0.0 else 0.0
     interval = request.number("interval") + left * (request.number("interval_start") - request.number("interval"))
     earlier = (request.timesteps - round(interval)).clamp(min=0)
-    predict = empty_predictor(prior, subject, request)
+    predict = empty_predictor(prior, subject, request, int(request.number("inversion_floor")))
     levels = _rising_levels(prior.schedule, earlier, request.number("inversion_stride")).to(subject.latents)
     scaled = trajectories.invert(predict, subject.latents, levels)[-1]
     seen_earlier = predict(scaled, levels[-1])
@@ -128,7 +129,7 @@ def _by_splitting(
         subject.latents,
         sigmas,
         noise=request.noise,
-        predict=empty_predictor(prior, subject, request),
+        predict=empty_predictor(prior, subject, request, int(request.number("inversion_floor"))),
     )
     times = sigmas**2 if request.parameters["kernel_time"] == "variance" else timesteps.to(sigmas)
     low, high = (request.number(name) * prior.schedule.timesteps for name in ("kernel_low", "kernel_high"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limbeck_server.distillation.losses.loss import DistillationLoss, LossParameter
+from limbeck_server.distillation.losses.loss import INVERSION_FLOOR, DistillationLoss, LossParameter
 from limbeck_server.distillation.predictions import NoisePredictions
 
 if TYPE_CHECKING:
@@ -64,5 +64,6 @@ LOSS = DistillationLoss(
             maximum=1000.0,
             description="Longest inversion step, in timesteps.",
         ),
+        INVERSION_FLOOR,
     ),
 )

@@ -36,6 +36,19 @@ def choice(name: str, choices: tuple[str, ...], description: str) -> LossParamet
     return LossParameter(name, choices[0], 0.0, 0.0, description, choices)
 
 
+INVERSION_FLOOR = LossParameter(
+    name="inversion_floor",
+    default=0.0,
+    minimum=0.0,
+    maximum=999.0,
+    description=(
+        "Lowest timestep at which the prior is asked while inverting. A render is never quite a picture that the prior "
+        "knows, and near timestep 0 an exact prior calls the difference noise, magnified without bound."
+    ),
+)
+"""For losses that invert the render."""
+
+
 @dataclass(frozen=True)
 class DistillationLoss:
     """A loss as the trainer and the catalogue see it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limbeck_server.distillation.losses.loss import DistillationLoss, LossParameter, Parameters, choice
+from limbeck_server.distillation.losses.loss import INVERSION_FLOOR, DistillationLoss, LossParameter, Parameters, choice
 from limbeck_server.distillation.predictions import NoisePredictions
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ LOSS = DistillationLoss(
             maximum=1.0,
             description="Share of the schedule up to which the kernel acts (splitting).",
         ),
+        INVERSION_FLOOR,
     ),
     check=check,
 )

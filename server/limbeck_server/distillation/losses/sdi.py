@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limbeck_server.distillation.losses.loss import DistillationLoss, LossParameter
+from limbeck_server.distillation.losses.loss import INVERSION_FLOOR, DistillationLoss, LossParameter
 from limbeck_server.distillation.predictions import NoisePredictions
 
 if TYPE_CHECKING:
@@ -56,5 +56,6 @@ LOSS = DistillationLoss(
             maximum=1.0,
             description="How much random noise each inversion step adds, as a share of DDIM's.",
         ),
+        INVERSION_FLOOR,
     ),
 )
