@@ -256,6 +256,7 @@ def subject(subject_of: Callable[..., Subject], draw: Callable[..., Tensor]) -> 
         draw(views, 1, 2, 2),
         reference=draw(views, 1, 2, 2),
         opposites=[(texts[0], weights), (texts[1], [-0.5] * views)],
+        reference_opposites=[(["a"] * views, weights), (["c"] * views, [-0.2] * views)],
     )
 
 
@@ -290,7 +291,7 @@ def ask(subject_of: Callable[..., Subject], generator: torch.Generator) -> Calla
             **({"generator": generator} | given),  # type: ignore[arg-type]
         )
         predictions = ROUTES[loss.route](prior, subject, request)
-        scale = request.scale_at(request.timesteps, prior.schedule).to(subject.latents)
+        scale = request.scale_at(request.timesteps, prior.schedule, loss.unguided_scale).to(subject.latents)
         return Asked(predictions, loss.gradient(predictions, scale, **loss.own(parameters)), scale)
 
     return through

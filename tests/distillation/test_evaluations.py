@@ -165,7 +165,10 @@ def count(two_classes, exact_particles, subject_of, draw, generator) -> Callable
         )
         prior = Counted(two_classes)
         particle = exact_particles(two_classes) if name == "vsd" else None
-        seen = subject_of(draw(views, 1, 2, 2), opposites=[(["b"] * views, [-1.0] * views)] * 2)
+        seen = subject_of(
+            draw(views, 1, 2, 2),
+            **{side: [(["b"] * views, [-1.0] * views)] * 2 for side in ("opposites", "reference_opposites")},
+        )
         before = two_classes.evaluations
         done = distil(prior, how, seen, 1.0, generator, particle)
         assert done.timesteps.tolist() == [timestep] * views

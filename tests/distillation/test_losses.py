@@ -215,12 +215,13 @@ def test_every_route_is_there_and_used() -> None:
     assert set(ROUTES) == set(LOSS_ROUTES) == {loss.route for loss in LOSSES.values()}
 
 
-def test_the_parts_of_a_loss_add_up_to_it(predictions_at) -> None:
+def test_nfsds_terms_add_up_to_it_and_msds_is_the_way_that_is_left(predictions_at) -> None:
     p = predictions_at([20, 199, 200, 980])
-    summed = {name: loss for name, loss in LOSSES.items() if loss.terms is not None}
-    assert set(summed) == {"nfsd"}
-    for loss in summed.values():
-        exactly(sum(loss.terms(p, S).values()), loss.gradient(p, S), 0.0)  # type: ignore[misc, arg-type]
+    nfsd_terms, msd_terms = LOSSES["nfsd"].terms, LOSSES["msd"].terms
+    assert nfsd_terms is not None
+    assert msd_terms is not None
+    exactly(sum(nfsd_terms(p, S).values()), LOSSES["nfsd"].gradient(p, S), 0.0)  # type: ignore[arg-type]
+    exactly(msd_terms(p, S)["distance"], -LOSSES["msd"].gradient(p, S), 0.0)
 
 
 @pytest.mark.parametrize("module", ["losses", "weighting", "schedules", "predictions", "timesteps"])

@@ -43,6 +43,7 @@ def one_view(subject: Subject, view: int) -> Subject:
         opposites=[(of(texts), of(weights)) for texts, weights in subject.opposites],
         reference=of(subject.reference),
         reference_texts=of(subject.reference_texts),
+        reference_opposites=[(of(texts), of(weights)) for texts, weights in subject.reference_opposites],
         camera_to_world=of(subject.camera_to_world),
     )
 
@@ -171,7 +172,8 @@ def test_outside_the_guidance_interval_every_loss_is_at_scale_1(
         ).gradient
 
     # A trajectory passes all the timesteps below its own: only from above can an interval leave it alone.
-    torch.testing.assert_close(at(300, S, (0.5, 1.0)), at(300, 1.0, (0.0, 1.0)))
+    none = LOSSES[loss].unguided_scale
+    torch.testing.assert_close(at(300, S, (0.5, 1.0)), at(300, none, (0.0, 1.0)))
     # The product sampler asks where z and x together stand, which is never far up.
     inside = (0.0, 0.5) if parameters.get("sampler") == "product" else (0.5, 1.0)
     assert (at(700, S, inside) - at(700, 1.0, (0.0, 1.0))).abs().max() > 1e-3
@@ -188,9 +190,10 @@ def test_perp_neg_reaches_every_loss_and_weights_of_zero_do_nothing(
         how = {"noise": noise, "parameters": parameters, "perp_neg": perp_neg}
         return ask(two_classes, loss, seen, timesteps, **how).gradient
 
-    idle = replace(subject, opposites=[(texts, [0.0] * len(texts)) for texts, _ in subject.opposites])
+    weightless = [(texts, [0.0] * len(texts)) for texts, _ in subject.opposites]
+    idle = replace(subject, opposites=weightless, reference_opposites=weightless)
     torch.testing.assert_close(gradient(1.0, idle), gradient(0.0))
-    torch.testing.assert_close(gradient(1.0, replace(subject, opposites=())), gradient(0.0))
+    torch.testing.assert_close(gradient(1.0, replace(subject, opposites=(), reference_opposites=())), gradient(0.0))
     if loss == "dds":
         # Taken from both sides alike; what is left is that the sides differ in their prompts.
         assert (gradient(1.0) - gradient(0.0)).abs().max() > 1e-6

@@ -10,6 +10,7 @@ import torch
 from limbeck_server.distillation import trajectories
 from limbeck_server.distillation.asking import Request, guided_predictor
 from limbeck_server.distillation.guidance import perpendicular
+from limbeck_server.distillation.predictions import classifier_free_guidance
 from torch import Tensor
 
 S = 7.5
@@ -204,3 +205,28 @@ def test_the_unbiased_sampler_refuses_a_network(two_classes, ask, draw) -> None:
 
     with pytest.raises(TypeError, match=r"needs a prior in closed form, and 'mixture' is a network. Choose"):
         ask(Network(), "msd", draw(1, 1, 2, 2), [500], parameters={"sampler": "product"})
+
+
+def test_the_reference_of_an_edit_has_opposites_of_its_own(two_classes, ask, subject) -> None:
+    """Pushed from the new prompt's other views, the reference would lend the edit a pull towards them."""
+    p = ask(two_classes, "dds", subject, TIMESTEPS, perp_neg=1.0).predictions
+    asked = two_classes.calls[1].texts
+    assert asked["conditional"] == list(subject.reference_texts)
+    assert [asked[f"opposite {k}"] for k in range(2)] == [texts for texts, _ in subject.reference_opposites]
+    texts = [subject.reference_texts, subject.texts["unconditional"], *(its for its, _ in subject.reference_opposites)]
+    z = two_classes.calls[1].noisy
+    answers = two_classes.predict_noise(z, p.timestep, {str(index): its for index, its in enumerate(texts)})
+    expected = published(list(answers.values()), [its for _, its in subject.reference_opposites], S)
+    guided = classifier_free_guidance(p.reference_conditional, p.reference_unconditional, S)
+    torch.testing.assert_close(guided, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("loss", "parameters"), [("sdi", {}), ("ism", {}), ("msd", {"centre": "inversion"})])
+def test_nobody_is_asked_below_the_floor_of_an_inversion(two_classes, ask, subject, loss: str, parameters) -> None:
+    views = len(subject.latents)
+    ask(two_classes, loss, subject, [700] * views, parameters={**parameters, "inversion_floor": 120.0})
+    inverting = [call for call in two_classes.calls if "conditional" not in call.texts or loss == "sdi"]
+    assert min(min(call.timesteps) for call in inverting) == 120
+    two_classes.calls.clear()
+    ask(two_classes, loss, subject, [700] * views, parameters=parameters)
+    assert min(min(call.timesteps) for call in two_classes.calls) < 120

@@ -36,9 +36,20 @@ TINY = densities.Effort(
 )
 
 
-@pytest.fixture(scope="module", params=["spiral", "pinwheel"])
-def mixture(request: pytest.FixtureRequest) -> PlaneMixture:
-    return DENSITIES[request.param]()
+NAMES = ("fractal", "spiral", "pinwheel")
+ABOVE_ENTROPY = {"fractal": 0.3, "spiral": -0.2, "pinwheel": -0.2}
+"""How far MSD's NLL may lie above the entropy, in nats."""
+BELOW_SDS = {"fractal": 2.0, "spiral": 8.0, "pinwheel": 2.0}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def mixture(name: str) -> PlaneMixture:
+    return DENSITIES[name]()
 
 
 def against_mean_shift(mixture: PlaneMixture, gradient: Gradient, bandwidth: float, draws: int) -> FieldScores:
@@ -68,7 +79,10 @@ def test_the_papers_sampler_points_along_the_mean_shift(mixture: PlaneMixture, b
     assert scores.std < 1e-6  # two start noises, one answer
 
 
-def test_points_that_follow_msd_end_where_the_density_is_and_those_of_sds_between(mixture: PlaneMixture) -> None:
+def test_points_that_follow_msd_end_where_the_density_is_and_those_of_sds_between(
+    name: str, mixture: PlaneMixture
+) -> None:
+    """SDS is given 16 draws a step, as many evaluations as MSD's samples take; with one its recall is 0.04 to 0.20."""
     generator = torch.Generator().manual_seed(0)
     real, start = mixture.sample(5000, generator), grid_points(16, 1.5)
     entropy = float(-mixture.log_density(real).mean())
@@ -76,13 +90,13 @@ def test_points_that_follow_msd_end_where_the_density_is_and_those_of_sds_betwee
     def scores(gradient: Gradient, descent: Descent) -> PointScores:
         return score_points(mixture, real, descend(gradient, start, descent, generator))
 
-    of_sds = scores(sds_gradient(mixture.denoise, "noise_variance", draws=8), Descent("adam", 100, 0.08))
+    of_sds = scores(sds_gradient(mixture.denoise, "noise_variance", draws=16), Descent("adam", 150, 0.08))
     for sampler in ("splitting", "product"):
         of_msd = scores(msd_gradient(mixture.denoise, sampler, steps=12, draws=2), Descent("plain", 10, 1.0))
-        assert of_msd.nll <= entropy - 0.2
-        assert of_msd.nll <= of_sds.nll - 2.0
+        assert of_msd.nll <= entropy + ABOVE_ENTROPY[name]
+        assert of_msd.nll <= of_sds.nll - BELOW_SDS[name]
         assert of_msd.precision >= 0.85
-        assert of_sds.recall < 0.2 < of_msd.recall
+        assert of_sds.recall <= 0.1 < of_msd.recall
 
 
 def test_the_whole_study_writes_its_tables_its_choices_and_its_figures(tmp_path: Path) -> None:

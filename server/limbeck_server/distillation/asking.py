@@ -29,7 +29,7 @@ class Subject:
         texts: branch -> texts, for `conditional`, `unconditional` and `negative`.
         plain_texts: the prompt without words for the view, which VSD's particle model is given.
         opposites: for Perp-Neg, as many entries as a view has negatives: a text and a weight for each view.
-        reference: (views, c, h, w) for DDS, with `reference_texts`.
+        reference: (views, c, h, w) for DDS, with `reference_texts` and, as above, `reference_opposites`.
         camera_to_world: (views, 4, 4), for the particle model.
     """
 
@@ -39,6 +39,7 @@ class Subject:
     opposites: Sequence[tuple[Sequence[str], Sequence[float]]] = ()
     reference: Tensor | None = None
     reference_texts: Sequence[str] = ()
+    reference_opposites: Sequence[tuple[Sequence[str], Sequence[float]]] = ()
     camera_to_world: Tensor | None = None
 
 
@@ -74,9 +75,11 @@ class Request:
         """Return a parameter that is a number."""
         return float(self.parameters[name])
 
-    def scale_at(self, timesteps: Tensor, schedule: NoiseSchedule) -> Tensor:
+    def scale_at(self, timesteps: Tensor, schedule: NoiseSchedule, unguided_scale: float = 1.0) -> Tensor:
         """Return the guidance scale (views, 1, 1, 1) at timesteps (views,)."""
-        return effective_guidance(self.guidance_scale, timesteps, self.guidance_interval, schedule.timesteps)
+        return effective_guidance(
+            self.guidance_scale, timesteps, self.guidance_interval, schedule.timesteps, unguided_scale
+        )
 
 
 def ask(prior: Prior, subject: Subject, request: Request, noisy: Tensor, timesteps: Tensor) -> dict[str, Tensor]:

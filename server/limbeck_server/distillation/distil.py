@@ -11,9 +11,8 @@ from torch import Tensor
 from limbeck_server.distillation import noising
 from limbeck_server.distillation.asking import Request, Subject
 from limbeck_server.distillation.clipping import clamp_elements
-from limbeck_server.distillation.losses import LOSSES, DistillationLoss
+from limbeck_server.distillation.losses import LOSSES
 from limbeck_server.distillation.observations import ROUTES
-from limbeck_server.distillation.predictions import NoisePredictions
 from limbeck_server.distillation.schedules import piecewise_linear
 from limbeck_server.distillation.timesteps import choose_timesteps
 from limbeck_server.distillation.weighting import WEIGHTINGS
@@ -61,7 +60,7 @@ class Distilled:
     Attributes:
         gradient: (views, c, h, w) with respect to the latents, weighted; not yet divided by the number of views.
         timesteps: (views,) at which the prior was asked.
-        terms: root mean squares of the weighted parts of losses that are sums, by name.
+        terms: root mean squares of what the loss offers to be watched, by name; without weight.
     """
 
     gradient: Tensor
@@ -92,6 +91,9 @@ def distil(
     timesteps = choose_timesteps(
         settings.timestep_schedule, *bounds, len(latents), share, prior.schedule, generator
     ).to(latents.device)
+    if loss.route == "product":
+        # A chain is a whole one: it starts where the schedule's noise begins, and is not cut short by where one looks.
+        timesteps = torch.full_like(timesteps, bounds[1])
     noise = noising.draw_noise(latents, generator)
     request = Request(
         needed=loss.branches(timesteps.tolist(), parameters),
@@ -106,23 +108,12 @@ def distil(
         particle=particle,
     )
     predictions = ROUTES[loss.route](prior, subject, request)
-    scale = request.scale_at(timesteps, prior.schedule).to(latents)
+    scale = request.scale_at(timesteps, prior.schedule, loss.unguided_scale).to(latents)
     weight = WEIGHTINGS[settings.weighting](predictions.signal_scale, predictions.noise_std)
     gradient = weight * loss.gradient(predictions, scale, **loss.own(parameters))
     if settings.gradient_clamp is not None and bool(gradient.isfinite().all()):
         # What is not finite is left as it is, so that the caller stops the run instead of going on at the limit.
         gradient = clamp_elements(gradient, piecewise_linear(settings.gradient_clamp, share))
-    return Distilled(gradient, timesteps, _term_sizes(loss, predictions, scale, weight, parameters))
-
-
-def _term_sizes(
-    loss: DistillationLoss,
-    predictions: NoisePredictions,
-    scale: Tensor,
-    weight: Tensor,
-    parameters: Mapping[str, float | str],
-) -> dict[str, float]:
-    if loss.terms is None:
-        return {}
-    parts = loss.terms(predictions, scale, **loss.own(parameters))
-    return {name: float((weight * part).square().mean().sqrt()) for name, part in parts.items()}
+    parts = {} if loss.terms is None else loss.terms(predictions, scale, **loss.own(parameters))
+    sizes = {name: float(part.square().mean().sqrt()) for name, part in parts.items()}
+    return Distilled(gradient, timesteps, sizes)

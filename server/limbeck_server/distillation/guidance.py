@@ -9,18 +9,23 @@ from limbeck_server.distillation.noising import timestep_bounds
 
 
 def effective_guidance(
-    guidance_scale: float, timesteps: Tensor, interval: tuple[float, float], timesteps_total: int
+    guidance_scale: float,
+    timesteps: Tensor,
+    interval: tuple[float, float],
+    timesteps_total: int,
+    unguided_scale: float = 1.0,
 ) -> Tensor:
-    """Return each view's guidance scale (views, 1, 1, 1), float64: the given one inside the interval, 1 outside.
+    """Return each view's guidance scale (views, 1, 1, 1), float64: the given one inside the interval, none outside.
 
-    At scale 1 (diffusers' convention) the conditional prediction stands alone. Guidance in a limited interval of noise
-    levels: Kynkaanniemi et al. 2024, arXiv:2404.07724.
+    None is 1: at scale 1 (diffusers' convention) the conditional prediction stands alone. Guidance in a limited
+    interval of noise levels: Kynkaanniemi et al. 2024, arXiv:2404.07724.
 
     Args:
         guidance_scale: diffusers' convention, 1 = none.
         timesteps: (views,) int64.
         interval: lower and upper end as shares of the schedule, both included; (0, 1) is everywhere.
         timesteps_total: how many timesteps the schedule has.
+        unguided_scale: what "none" is where the scale is a plain factor, as in CSD: 0.
 
     Raises:
         ValueError: the interval is not 0 <= lower <= upper <= 1.
@@ -34,7 +39,7 @@ def effective_guidance(
     lowest, highest = timestep_bounds(lower, upper, timesteps_total)
     inside = (timesteps >= lowest) & (timesteps <= highest)
     # Double, so that rounding is left to who casts it to the predictions' precision.
-    scales = torch.ones(len(timesteps), dtype=torch.float64, device=timesteps.device)
+    scales = torch.full((len(timesteps),), unguided_scale, dtype=torch.float64, device=timesteps.device)
     return scales.masked_fill(inside, guidance_scale).view(-1, 1, 1, 1)
 
 

@@ -49,7 +49,8 @@ def in_pairs(prior: Prior, subject: Subject, request: Request) -> NoisePredictio
     seen = at_random(prior, subject, request)
     noisy = add_noise(subject.reference, request.noise, seen.signal_scale, seen.noise_std)
     texts = {**subject.texts, "conditional": subject.reference_texts}
-    answers = ask(prior, replace(subject, texts=texts), request, noisy, request.timesteps)
+    as_it_was = replace(subject, texts=texts, opposites=subject.reference_opposites)
+    answers = ask(prior, as_it_was, request, noisy, request.timesteps)
     return replace(seen, reference_conditional=answers["conditional"], reference_unconditional=answers["unconditional"])
 
 

@@ -87,6 +87,8 @@ def optimise_picture(
     """
     if "reference" in LOSSES[settings.loss].needs:
         raise ValueError(f"the loss {settings.loss!r} edits a picture that exists; optimise_picture makes new ones")
+    if "particle" in LOSSES[settings.loss].needs:
+        raise ValueError(f"the loss {settings.loss!r} trains a model of many renders, and a picture has no cameras")
     generator = torch.Generator().manual_seed(settings.seed)
     if start is None:
         shape = prior.encode_images(torch.zeros(1, 3, size, size, device=prior.device)).shape

@@ -7,7 +7,7 @@ knows nothing of messages, files or meshes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -62,11 +62,11 @@ class StepReport:
 
     step: int
     loss: float
-    """Root mean square of the weighted gradient over the latents; for MSD that is |y - z|, its progress."""
+    """Root mean square of the weighted gradient over the latents."""
     views: Views
     """The cameras that were drawn for it."""
     terms: Mapping[str, float] = field(default_factory=dict)
-    """Parts of the gradient that are worth watching, likewise, and `particle`, the loss of VSD's own model."""
+    """The loss's `terms`, as root mean squares without weight, and `particle`, the loss of VSD's own model."""
 
 
 class Trainer:
@@ -147,13 +147,9 @@ class Trainer:
             suffix or self.prior.view_suffix(azimuth, elevation)
             for suffix, azimuth, elevation in zip(suffixes, azimuths, elevations, strict=True)
         ]
-        opposites = []
-        if settings.perp_neg:
-            per_view = [self.prior.view_negatives(*angles) for angles in zip(azimuths, elevations, strict=True)]
-            opposites = [
-                ([settings.prompt + suffix for suffix, _ in row], [weight for _, weight in row])
-                for row in zip(*per_view, strict=True)
-            ]
+        negatives = [self.prior.view_negatives(*angles) for angles in zip(azimuths, elevations, strict=True)]
+        if not settings.perp_neg:
+            negatives = []
         return Subject(
             latents=latents,
             texts={
@@ -162,9 +158,10 @@ class Trainer:
                 "negative": [settings.negative_prompt] * count,
             },
             plain_texts=[settings.prompt] * count,
-            opposites=opposites,
+            opposites=_opposites(settings.prompt, negatives),
             reference=reference,
             reference_texts=[settings.start_prompt + suffix for suffix in seen],
+            reference_opposites=_opposites(settings.start_prompt, negatives),
             camera_to_world=views.camera_to_world,
         )
 
@@ -207,6 +204,13 @@ class Trainer:
             if weight > 0:
                 total = total + weight * REGULARIZERS[name](self.field, rendering)
         return total
+
+
+def _opposites(prompt: str, negatives: Sequence[Sequence[tuple[str, float]]]) -> list[tuple[list[str], list[float]]]:
+    """Turn each view's pairs of view words and weight into Perp-Neg's texts and weights, by number of the pair."""
+    return [
+        ([prompt + words for words, _ in row], [weight for _, weight in row]) for row in zip(*negatives, strict=True)
+    ]
 
 
 def _copy(start: Field) -> Field:

@@ -26,6 +26,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from limbeck_server.distillation.noising import draw_noise
+
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """predict(scaled (views, ...), sigma (views,)) -> the noise in it, shaped alike."""
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -108,8 +110,8 @@ def invert(
     trajectory = [clean]
     for sigma, sigma_next in pairwise(sigmas):
         scaled = ddim_step(trajectory[-1], predict(trajectory[-1], sigma), sigma, sigma_next)
-        if eta:
-            drawn = torch.randn(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
+        if eta and generator is not None:
+            drawn = draw_noise(clean, generator)
             scaled = scaled + eta * per_view(ddim_noise_std(sigma, sigma_next), scaled) * drawn
         trajectory.append(scaled)
     return torch.stack(trajectory)

@@ -83,8 +83,8 @@ _DDS = Settings(
     timestep_max=[(0.0, 0.948)],
     weighting="uniform",
     density_pace=0.3,
-    # Raw densities are larger by what their pace is lower, and the variation with them.
-    regularizers={"total_variation": [(0.0, 1e-4)]},
+    # None: a regulariser pulls where the prompts agree too, and an edit to the same prompt shall change no bit.
+    regularizers={},
 )
 
 

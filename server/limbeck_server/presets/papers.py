@@ -32,6 +32,7 @@ NFSD: Preset = stack(
     ),
 )
 
+_NO_FLOOR = "off: it is ours, for priors in closed form (decision 0013)"
 _KERNEL = "MSD gives an interval and no numbers; ours: EDM sigma 0.28 to 5.42"
 MSD: Preset = stack(
     NETWORK,
@@ -58,6 +59,7 @@ MSD: Preset = stack(
             "kernel_time": Sourced("timestep", "MSD does not say; ours: only so its bandwidth of 10 does anything"),
             "kernel_low": Sourced(0.072, _KERNEL),
             "kernel_high": Sourced(0.813, _KERNEL),
+            "inversion_floor": Sourced(0.0, _NO_FLOOR),
         },
     ),
 )
@@ -86,6 +88,7 @@ LUCIDDREAMER: Preset = stack(
             "interval_start": Sourced(100.0, _ISM.format("delta_t_start")),
             "interval_warmup": Sourced(0.3, _ISM.format("warmup_iter 1500 of 5000")),
             "inversion_stride": Sourced(200.0, _ISM.format("xs_delta_t")),
+            "inversion_floor": Sourced(0.0, _NO_FLOOR),
         },
     ),
 )

@@ -26,7 +26,10 @@ DESCRIPTIONS = {
         "Classifier Score Distillation, stage 1 (Yu et al. 2023). Without its pixel model, its way from the empty to "
         "the negative prompt, its first steps at front and back only, and its second stage on a mesh."
     ),
-    "msd": "Mean-Shift Distillation, section 4.4 (Thamizharasan et al. 2025). No code was published; slow.",
+    "msd": (
+        "Mean-Shift Distillation, section 4.4 (Thamizharasan et al. 2025). No code was published; slow. Its chains "
+        "start from the inverted picture, not from pure noise (decision 0012), and the inversion is not guided."
+    ),
     "sdi": (
         "Score Distillation via Inversion (Lukoianov et al. 2024). Without its convexity and depth variance losses and "
         "its hash grid's levels that open one by one."
@@ -81,10 +84,20 @@ _QUICK: dict[str, Preset] = {
             "centre": Sourced("shared_noise", f"{_FEWER_CALLS} than inversion takes"),
         },
     ),
-    "sdi": _quick(SDI, 600, perp_neg=Sourced(0.0, _FEWER_CALLS)),
+    # Without Perp-Neg the authors' code counts guidance from the conditional prediction: one more in diffusers' form.
+    "sdi": _quick(
+        SDI,
+        600,
+        perp_neg=Sourced(0.0, _FEWER_CALLS),
+        guidance_scale=Sourced(8.5, "SDI's 7.5 in the form that its code has without Perp-Neg"),
+        loss_parameters={
+            "inversion_guidance": Sourced(-6.5, "SDI's -7.5 in the form that its code has without Perp-Neg")
+        },
+    ),
     "ism": _quick(LUCIDDREAMER, 600, views_per_step=Sourced(1, _FEWER_CALLS)),
     "vsd": _quick(PROLIFICDREAMER, 1200, loss_parameters={"lora_warmup": Sourced(50.0, _LOOK)}),
-    "dds": _quick(DDS, 250),
+    # A regulariser pulls where the prompts agree too, and an edit to the same prompt shall change nothing.
+    "dds": _quick(DDS, 250, regularizers=Sourced({}, "as the published preset: no regulariser")),
 }
 
 _PUBLISHED: dict[tuple[str, str], Preset] = {

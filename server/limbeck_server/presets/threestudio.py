@@ -108,6 +108,7 @@ SDI: Preset = stack(
         },
         loss_parameters={
             "inversion_steps": Sourced(10.0, _SDI.format("inversion_n_steps")),
+            "inversion_floor": Sourced(0.0, "off: it is ours, for priors in closed form (decision 0013)"),
             "inversion_guidance": Sourced(-7.5, _SDI.format("inversion_guidance_scale; with Perp-Neg in that form")),
             "inversion_eta": Sourced(0.3, _SDI.format("inversion_eta")),
         },

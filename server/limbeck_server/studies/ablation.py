@@ -138,7 +138,7 @@ def explicit_target(
     sigmas = prior.schedule.sigmas[timesteps].to(x)
     sigmas[-1] = 0.0
     low, high = (float(parameters[name]) * prior.schedule.timesteps for name in ("kernel_low", "kernel_high"))
-    scaled = sigmas[0] * noise
+    scaled = x + sigmas[0] * noise  # as the shipped sampler starts (decision 0012)
     for (t, t_next), (sigma, sigma_next) in zip(pairwise(timesteps.tolist()), pairwise(sigmas), strict=True):
         at, then = sigma.expand(len(x)), sigma_next.expand(len(x))
         pull = (t - t_next) / width**2 * (x - scaled) if low <= t_next <= high else torch.zeros_like(x)

@@ -135,7 +135,7 @@ def study(effort: Effort, seed: int, out: Path, say: Callable[[str], None]) -> d
 
 
 def gradient_methods(denoise: Denoiser, steps: int) -> dict[str, tuple[Gradient, bool]]:
-    """Return Table 1's rows: label -> (gradient, whether one draw is much like another, so that four are enough)."""
+    """Return Table 1's rows: label -> (gradient, whether one draw is much like another, so that ten are enough)."""
     return {
         "SDS, t 20..980, w = sigma^2": (sds_gradient(denoise, "noise_variance"), False),
         "SDS, t 20..980, w = 1": (sds_gradient(denoise, "uniform"), False),

@@ -47,7 +47,7 @@ CASES: dict[str, Case] = {
     "sdi": Case("sdi"),
     "ism": Case("ism"),
     "msd splitting": Case("msd"),
-    "msd product": Case("msd", {"sampler": "product", "bandwidth": 30.0, "bandwidth_min": 1.0}),
+    "msd product": Case("msd", {"sampler": "product"}),
 }
 """`dds` edits what exists, and `vsd` needs a network: neither makes an object from a prompt on the exact prior."""
 
@@ -113,7 +113,7 @@ def run(
         "choices": {
             "prompt": f"{prompt!r}, exact prior, seed {seed}: the same start, cameras and first noise for every loss",
             "settings": setting + (f", but {QUICK_STEPS} steps (--quick)" if quick else ""),
-            "msd product": "bandwidth a distance, 30 to 1; msd splitting: the preset's, in timesteps",
+            "msd product": "at the bandwidths of msd splitting, the preset's: a distance between latents",
             "left out": "dds edits what exists; vsd needs a network (on the exact prior it is sds, draw by draw)",
             "metrics": "of the mesh, at the density level that the product chose, without any alignment",
         },

@@ -148,6 +148,8 @@ def run(
     truth = seen.pop("truth")
     timesteps, draws = (QUICK_TIMESTEPS, QUICK_DRAWS) if quick else (TIMESTEPS, DRAWS)
     wanted = {label: s for label, s in _settings().items() if not losses or s.loss in losses}
+    if unknown := set(losses or ()) - {s.loss for s in _settings().values()}:
+        raise ValueError(f"this study has no settings for {', '.join(sorted(unknown))}: add them to `_settings` in it")
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for state, latents in seen.items():
         subject = picture_subject(prior, latents, text)

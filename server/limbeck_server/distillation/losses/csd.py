@@ -68,4 +68,5 @@ LOSS = DistillationLoss(
         ),
     ),
     narrow=branches,
+    unguided_scale=0.0,
 )

@@ -42,6 +42,7 @@ LOSS = DistillationLoss(
             minimum=1.0,
             maximum=500.0,
             description="Timesteps between the two predictions, once warmed up.",
+            whole=True,
         ),
         LossParameter(
             name="interval_start",
@@ -49,6 +50,7 @@ LOSS = DistillationLoss(
             minimum=1.0,
             maximum=500.0,
             description="Timesteps between them when the run begins.",
+            whole=True,
         ),
         LossParameter(
             name="interval_warmup",

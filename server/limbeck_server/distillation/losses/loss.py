@@ -29,6 +29,8 @@ class LossParameter:
     description: str
     choices: tuple[str, ...] = ()
     """Where there are any, the value is one of them, and the bounds mean nothing."""
+    whole: bool = False
+    """Whether it counts something, so that a fraction has no meaning."""
 
 
 def choice(name: str, choices: tuple[str, ...], description: str) -> LossParameter:
@@ -45,6 +47,7 @@ INVERSION_FLOOR = LossParameter(
         "Lowest timestep at which the prior is asked while inverting. A render is never quite a picture that the prior "
         "knows, and near timestep 0 an exact prior calls the difference noise, magnified without bound."
     ),
+    whole=True,
 )
 """For losses that invert the render."""
 
@@ -69,7 +72,9 @@ class DistillationLoss:
     narrow: Callable[[Sequence[int], Parameters], frozenset[str]] | None = None
     """Where a loss can do with less at some timesteps: what it needs there."""
     terms: Callable[..., dict[str, Tensor]] | None = None
-    """Where a loss is a sum whose parts are worth watching: called like `gradient`, it returns the parts."""
+    """Where there is more to watch than the gradient: called like it, it returns tensors like the latents, by name."""
+    unguided_scale: float = 1.0
+    """The guidance scale that is no guidance: 0 where it is a plain factor on guidance's direction."""
     check: Callable[[Parameters, bool], str | None] | None = None
     """`check(parameters, closed_form)`: a sentence if values do not fit together, or not the prior."""
 

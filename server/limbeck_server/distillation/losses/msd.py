@@ -4,6 +4,9 @@ Source: Mean-Shift Distillation (Thamizharasan et al. 2025), Algorithms 1 and 2.
 prior's density and a Gaussian kernel around z, exp(-|y - z|^2 / bandwidth^2); its mean is the mean shift's target,
 whose fixed points are the modes of the smoothed density. The paper's y - z is the direction of ascent; an optimiser
 that descends receives z - y. How y is drawn is `trajectories.py`'s business, under the loss's parameters.
+
+The paper stops a run once the bandwidth falls below its least. Here a run's length is given, and its bandwidth reaches
+`bandwidth_min` as it ends. Every chain starts at the upper end of the timesteps, whatever their schedule.
 """
 
 from __future__ import annotations
@@ -26,6 +29,11 @@ def gradient(predictions: NoisePredictions, guidance_scale: float | Tensor) -> T
             the conditional prediction, so it is 8.5 here).
     """
     return predictions.need("latents") - predictions.need("target")
+
+
+def terms(predictions: NoisePredictions, guidance_scale: float | Tensor) -> dict[str, Tensor]:
+    """Return `distance`, y - z: what is left to go, the paper's measure of progress."""
+    return {"distance": predictions.need("target") - predictions.need("latents")}
 
 
 def check(parameters: Parameters, closed_form: bool) -> str | None:
@@ -82,6 +90,7 @@ LOSS = DistillationLoss(
             minimum=1.0,
             maximum=1000.0,
             description="DDIM steps from noise to y, each a prediction under every prompt; quality against time.",
+            whole=True,
         ),
         choice(
             "centre",
@@ -111,5 +120,6 @@ LOSS = DistillationLoss(
         ),
         INVERSION_FLOOR,
     ),
+    terms=terms,
     check=check,
 )

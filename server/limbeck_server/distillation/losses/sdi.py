@@ -22,7 +22,8 @@ def gradient(predictions: NoisePredictions, guidance_scale: float | Tensor) -> T
 
     Args:
         predictions: `conditional`, `unconditional` and `reference_noise`, which inversion has found.
-        guidance_scale: diffusers' convention. The authors' 7.5 counts from `conditional`, so it is 8.5 here.
+        guidance_scale: diffusers' convention. The authors' 7.5 is that with Perp-Neg, as they configure it; without,
+            their code counts from `conditional`, and it is 8.5 here.
     """
     return predictions.guided(guidance_scale) - predictions.reference_noise
 

@@ -40,6 +40,7 @@ LOSS = DistillationLoss(
             minimum=1.0,
             maximum=128.0,
             description="Rank of the particle model's LoRA layers.",
+            whole=True,
         ),
         LossParameter(
             name="lora_learning_rate",
@@ -54,6 +55,7 @@ LOSS = DistillationLoss(
             minimum=0.0,
             maximum=100_000.0,
             description="Steps over which that learning rate rises from 0.",
+            whole=True,
         ),
     ),
     check=lambda parameters, closed_form: (
