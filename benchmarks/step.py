@@ -2,8 +2,8 @@
 
     python benchmarks/step.py [--threads 2] [--steps 30] [--json]
 
-The parts are timed inside one real run each, after a warm-up; medians are printed. Machines differ and are shared, so
-compare the parts with each other: each is also given as a ratio to the whole step of `quick` in the same run.
+The parts are timed inside one real run each, after a warm-up; medians over steps are printed. Machines differ and are
+shared, so compare the parts with each other: each is also given as a ratio to the first row's whole step.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from limbeck_protocol.recipe import Recipe, Settings
 from limbeck_server import assembly
-from limbeck_server.distillation import trainer as trainer_module
+from limbeck_server.distillation import stage as stage_module
 from limbeck_server.distillation.device import choose_device
 from limbeck_server.distillation.trainer import Trainer
 from limbeck_server.recipes import complete
 
 WARM_UP = 20
+LOSSES = {"quick": ("sds", "nfsd", "csd", "msd", "sdi", "ism"), "standard": ("sds", "nfsd")}
+"""By preset. DDS needs something to edit, VSD a network."""
 PARTS = ("render", "prior", "backward", "optimiser", "other", "step")
 
 
@@ -49,18 +51,23 @@ def split_step(preset: str, loss: str, threads: int, steps: int, device: torch.d
     for _ in range(WARM_UP):
         trainer.step()
     times: dict[str, list[float]] = defaultdict(list)
-    original_render, original_backward = trainer_module.render, torch.Tensor.backward
-    trainer_module.render = timed(times, "render", original_render)
+    original_render, original_backward = stage_module.render, torch.Tensor.backward
+    stage_module.render = timed(times, "render", original_render)
     torch.Tensor.backward = timed(times, "backward", original_backward)  # type: ignore[method-assign]
-    prior.predict_noise = timed(times, "prior", prior.predict_noise)  # type: ignore[method-assign]
+    for name in ("predict_noise", "denoise_at"):
+        setattr(prior, name, timed(times, "prior", getattr(prior, name)))
     trainer.optimizer.step = timed(times, "optimiser", trainer.optimizer.step)  # type: ignore[method-assign]
     step = timed(times, "step", trainer.step)
+    taken: list[dict[str, float]] = []
     try:
         for _ in range(steps):
+            times.clear()
             step()
+            # Losses with a trajectory ask the prior many times a step.
+            taken.append({name: 1000 * sum(seconds) for name, seconds in times.items()})
     finally:
-        trainer_module.render, torch.Tensor.backward = original_render, original_backward  # type: ignore[method-assign]
-    medians = {name: 1000 * statistics.median(values) for name, values in times.items()}
+        stage_module.render, torch.Tensor.backward = original_render, original_backward  # type: ignore[method-assign]
+    medians = {name: statistics.median(each[name] for each in taken) for name in taken[0]}
     medians["other"] = medians["step"] - sum(medians[name] for name in PARTS[:4])
     return medians
 
@@ -77,8 +84,8 @@ def main() -> None:
     device = choose_device(options.device)
     rows = {
         f"{preset}, {loss}": split_step(preset, loss, options.threads, options.steps, device)
-        for preset in ("quick", "standard")
-        for loss in ("sds", "nfsd")
+        for preset, losses in LOSSES.items()
+        for loss in losses
     }
     about = {
         "device": str(device),
