@@ -6,6 +6,7 @@
     job = api.submit("a yellow duck", seed=3)      # returns at once; the job is stored and safe
     job.wait(progress=lambda progress: print(progress.step, "of", progress.steps))
     duck = job.import_mesh()
+    blue = api.edit(duck, "a blue duck")          # the same duck, but blue, beside it
 
 Everything raises `LimbeckError`: a sentence and a remedy. Bad input is refused before anything is sent or made.
 `docs/scripting.md` has more examples.
@@ -14,17 +15,19 @@ Everything raises `LimbeckError`: a sentence and a remedy. Bad input is refused 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import bpy
 from limbeck_protocol.client import Client
+from limbeck_protocol.editing import edit_recipe
 from limbeck_protocol.recipe import Orbit, Recipe, Rig
 
 from .recipe.recipe_comparison import compare_recipes, comparison_text
-from .recipe.recipe_form import bad_field, check_prompt, make_recipe
+from .recipe.recipe_form import bad_field, check_prompt, make_recipe, settings_from_mapping
 from .results.recipe_on_object import fresh_recipe, read_origin
 from .results.submitted_jobs import remember
-from .results.variants import in_a_row, loss_variants, seed_variants
+from .results.variants import beside, in_a_row, loss_variants, seed_variants
 from .rig.camera_rig import orbit_from, orbit_from_empty, rig_of
 from .rig.placement import Placement
 from .scripted_job import Job, OnPreview, OnProgress, connect, id_of, import_result, placed, wait
@@ -33,6 +36,7 @@ __all__ = [
     "Job",
     "compare",
     "connect",
+    "edit",
     "generate",
     "generate_variants",
     "import_job",
@@ -169,6 +173,43 @@ def submit(
     whole = what if isinstance(what, Recipe) else recipe_for(what, placement=placement, **recipe)
     with connect(start_server=start_server) as client:
         return _submit(client, whole, placement, job_id)
+
+
+def edit(
+    what: bpy.types.Object | Job | str,
+    prompt: str,
+    *,
+    location: Sequence[float] | None = None,
+    size: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    timeout_s: float = 3600.0,
+    **changes: Any,
+) -> bpy.types.Object:
+    """Return a new object: what a finished job has made, turned into what another prompt says, the rest kept.
+
+    Args:
+        what: a result, a job or its id; the job must be on the server, with the field that it left there.
+        prompt: what to make of it.
+        location: where the new object's centre will lie, in scene units; None: beside a result, else the origin.
+        size: scene units of its largest dimension, roughly; None: a result's own, else 1.
+        settings: fields of the protocol's `Settings`; those of the mesh are the job's, the preset decides the others.
+        timeout_s: how long to wait for the job.
+        **changes: other fields of the recipe, such as `seed` or `preset`; they are the job's unless given.
+
+    Raises:
+        LimbeckError: bad input, no server, a job that cannot be started from, or one that failed.
+    """
+    check_prompt(prompt)
+    is_object = isinstance(what, bpy.types.Object)
+    job_id = read_origin(what).job_id if is_object else id_of(what)
+    place = beside(what) if is_object else Placement()
+    asked = placed(place.location if location is None else location, place.size if size is None else size)
+    placement = replace(asked, rotation=place.rotation)
+    with connect(start_server=False) as client:
+        start, own = client.job(job_id), settings_from_mapping(settings or {})
+        recipe = edit_recipe(start, prompt.strip(), welcome=client.welcome, settings=own, **changes)
+        job = client.submit(recipe)
+        return import_result(client, wait(job.job_id, client=client, timeout_s=timeout_s), placement)
 
 
 def generate_variants(

@@ -10,7 +10,7 @@ import time
 
 import bpy
 from limbeck_protocol import messages
-from limbeck_protocol.errors import LimbeckError
+from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 
 from .connection.session import Session
@@ -20,6 +20,8 @@ from .status_text import duration
 
 TAB = "Limbeck"
 FETCH_INTERVAL_S = 0.05
+LOOK_UP_S = 5.0
+_LOOK_UP_STEP_S = 0.005
 thumbnails = Thumbnails()
 _parameters = LossParameterSync()
 
@@ -61,11 +63,47 @@ def selected_id() -> str:
 
 
 def job_by_id(session: Session, job_id: str) -> messages.JobInfo | None:
-    """Return a listed job with the newest word of the one that is followed; None when it is not listed."""
+    """Return a job with the newest word of the one that is followed; None when it is not listed, nor was looked up."""
     followed = session.followed
     if followed is not None and followed.job_id == job_id and followed.info is not None:
         return followed.info
-    return next((job for job in session.jobs if job.job_id == job_id), None)
+    older = session.older_jobs.get(job_id)
+    return next(
+        (job for job in session.jobs if job.job_id == job_id), older if isinstance(older, messages.JobInfo) else None
+    )
+
+
+def look_up(session: Session, job_id: str, timeout_s: float = LOOK_UP_S) -> messages.JobInfo:
+    """Return a job, listed or not: the server is asked once for each that is not, and the answer kept. May wait.
+
+    Raises:
+        LimbeckError: JOB_NOT_FOUND: the server has no such job, which is kept likewise; TIMEOUT: it does not answer.
+    """
+    if (known := job_by_id(session, job_id)) is not None:
+        return known
+
+    def take(reply: messages.Reply) -> None:
+        if isinstance(reply, messages.JobInfo):
+            session.older_jobs[job_id] = reply
+
+    def note(error: LimbeckError) -> None:
+        failed.append(error)
+        if error.code is ErrorCode.JOB_NOT_FOUND:
+            session.older_jobs[job_id] = error
+
+    failed: list[LimbeckError] = []
+    deadline = time.monotonic() + timeout_s
+    if job_id not in session.older_jobs:
+        session.ask(f"look up {job_id}", messages.GetJob(job_id=job_id), take, note)
+    while job_id not in session.older_jobs and not failed:
+        if time.monotonic() > deadline or not session.has_client:
+            raise LimbeckError(ErrorCode.TIMEOUT, "The server does not say what it knows of this job.")
+        session.pump()
+        time.sleep(_LOOK_UP_STEP_S)
+    found = session.older_jobs.get(job_id)
+    if isinstance(found, messages.JobInfo):
+        return found
+    raise found or failed[0]
 
 
 def progress_of(session: Session, job: messages.JobInfo) -> messages.Progress | None:

@@ -101,7 +101,7 @@ _ONLINE = Button("limbeck.open_preferences", "Allow Online Access...", "INTERNET
 _PREFERENCES = Button("limbeck.open_preferences", "Open Preferences...", "PREFERENCES", {"page": "ADDON"})
 
 REMEDY_BUTTONS: dict[str, Button] = {
-    RemedyAction.EDIT_FIELD: Button("limbeck.edit_field", "Edit...", "GREASEPENCIL"),
+    RemedyAction.EDIT_FIELD: Button("limbeck.edit_field", "Correct...", "GREASEPENCIL"),
     RemedyAction.START_SERVER: _START,
     RemedyAction.CHOOSE_PRIOR: Button("limbeck.choose_prior", "Choose a Prior...", "PRESET"),
     RemedyAction.LOWER_RESOLUTION: Button("limbeck.lower_resolution", "Lower the Resolution", "MOD_DECIM"),

@@ -162,7 +162,7 @@ class Session(SessionFacts):
         """Close the connection and forget what was learnt through it: another server is chosen."""
         self.close()
         self.error = self.catalog = self.followed = self._unsent = None
-        self.jobs = []
+        self.jobs, self.older_jobs = [], {}
 
     def _begin(self, job: FollowedJob, request: messages.Submit | messages.GetJob, *, start: bool) -> None:
         if self.is_busy:
@@ -204,6 +204,7 @@ class Session(SessionFacts):
     def _greet(self) -> None:
         """Ask what the server offers, and say what waited for it."""
         self._questions.last_answer = time.monotonic()
+        self.older_jobs = {}  # it may be another server by now
         self.ask("catalog", messages.GetCatalog(), self._on_catalog)
         self.ask("jobs", messages.ListJobs(limit=LISTED_JOBS), self._on_jobs)
         if self.followed is not None and self._unsent is not None and self.state not in BUSY_STATES:

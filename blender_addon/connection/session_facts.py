@@ -23,6 +23,8 @@ class SessionFacts:
         self.catalog: messages.Catalog | None = None
         self.jobs: list[messages.JobInfo] = []
         """The newest jobs of the server, newest first."""
+        self.older_jobs: dict[str, messages.JobInfo | LimbeckError] = {}
+        """What the server said of jobs that were asked for by their id: too old for the list, or why there is none."""
         self.changes = 0
         """Rises with everything that a panel would draw differently."""
         self._client: Client | None = None

@@ -3,16 +3,14 @@
 import bpy
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import recipe_to_json
-from mathutils import Vector
 
 from .. import runtime
 from ..preferences import check_network_allowed
 from ..recipe.branch import branch_into
 from ..recipe.recipe_comparison import Difference, compare_recipes, comparison_text
-from ..results.recipe_on_object import fresh_recipe, is_result, read_origin, selected_results, size_of
+from ..results.recipe_on_object import fresh_recipe, is_result, read_origin, selected_results
 from ..results.result_asset import mark_as_asset
-from ..results.variants import SPACING
-from ..rig.placement import Placement
+from ..results.variants import beside
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 
 NO_RESULT = "Select an object that Limbeck has made"
@@ -51,14 +49,6 @@ class LIMBECK_OT_rerun(bpy.types.Operator):
         runtime.preview.clear()
         runtime.remember(context.scene, job_id, recipe.prompt, placement)
         return finish(self, blocking=self.blocking, timeout_s=self.timeout_s)
-
-
-def beside(thing: bpy.types.Object) -> Placement:
-    """Return the place next to a result, along its own +X."""
-    location, rotation, _ = thing.matrix_world.decompose()
-    size = size_of(thing)
-    step = rotation @ Vector((SPACING * size, 0.0, 0.0))
-    return Placement(tuple(location + step), tuple(rotation), size)
 
 
 class LIMBECK_OT_branch(bpy.types.Operator):

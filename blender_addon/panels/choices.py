@@ -128,7 +128,7 @@ def draw_override(
         value.prop(fields, name, text="")
     else:
         value.active = False
-        value.label(text=shown(preset[name]) if preset is not None and name in preset else _NO_VALUE)
+        value.label(text=shown(preset[name], name) if preset is not None and name in preset else _NO_VALUE)
 
 
 classes = (LIMBECK_MT_losses, LIMBECK_MT_priors, LIMBECK_MT_presets, LIMBECK_MT_parameter)

@@ -120,9 +120,9 @@ def _draw_own_changes(layout, fields, preset) -> None:
     for name, value in own.items():
         row = column.row(align=True)
         if name in equal:
-            text = f"{label(name)}: {shown(value)}, as the preset"
+            text = f"{label(name)}: {shown(value, name)}, as the preset"
         else:
-            text = f"{label(name)}: {shown(before[name]) if name in before else 'unset'} -> {shown(value)}"
+            text = f"{label(name)}: {shown(before[name], name) if name in before else 'unset'} -> {shown(value, name)}"
         row.label(text=text, icon="MODIFIER")
         row.operator("limbeck.clear_overrides", text="", icon="X").setting = name
 

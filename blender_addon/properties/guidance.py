@@ -53,7 +53,7 @@ class LIMBECK_loss_parameter(bpy.types.PropertyGroup):
     parameter: bpy.props.StringProperty(description="Its name, as the server gives it")
     override: bpy.props.BoolProperty(
         name="Override",
-        description="Use a value of your own instead of the loss's default",
+        description="Use a value of your own instead of the preset's",
         update=_begin_at_preset,
     )
     value: bpy.props.FloatProperty(

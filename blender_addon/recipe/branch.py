@@ -9,6 +9,7 @@ from typing import Any
 
 import bpy
 import msgspec
+from limbeck_protocol.editing import EDIT_LOSS, KEPT_SETTINGS, common_preset
 from limbeck_protocol.messages import Catalog
 from limbeck_protocol.recipe import Orbit, Recipe, Settings
 
@@ -39,15 +40,27 @@ def branch_into(scene: bpy.types.Scene, recipe: Recipe, catalog: Catalog | None,
     fields, seed = scene.limbeck, recipe.seed + int(new_seed)
     if seed > LIMIT_SEED:
         raise bad_field("seed", f"The seed {seed} is larger than the panel's {LIMIT_SEED}.", "Use Re-run, or a script.")
+    unsaid = []
+    if recipe.start:
+        unsaid.append("it began with another job's result; the panel begins anew. Use Re-run or Edit for that.")
+    if recipe.loss == EDIT_LOSS:
+        recipe = _of_another_loss(recipe, fields.bl_rna.properties["loss"].default)
+        unsaid.append(f"its loss '{EDIT_LOSS}' edits a result; the panel has '{recipe.loss}' as its preset says.")
     fields.prompt, fields.negative_prompt = recipe.prompt, recipe.negative_prompt or ""
     fields.loss, fields.prior, fields.preset, fields.seed = recipe.loss, recipe.prior, recipe.preset, seed
     settings = {name: value for name, value in _set_fields(recipe.settings).items() if name not in _RUNTIME_SETTINGS}
     preset = preset_settings(catalog, recipe.preset, recipe.loss, recipe.prior)
-    unsaid = _load_overrides(fields, settings, preset)
+    unsaid += _load_overrides(fields, settings, preset)
     _load_loss_parameters(fields, recipe, catalog)
-    if recipe.start:
-        unsaid.append("it began with another job's result; the panel begins anew. Use Re-run or Edit for that.")
     return unsaid + _load_rig(fields, recipe)
+
+
+def _of_another_loss(recipe: Recipe, loss: str) -> Recipe:
+    """Return a recipe that makes something new from that of an edit, whose pace and guidance suit an edit alone."""
+    kept = {name: getattr(recipe.settings, name) for name in KEPT_SETTINGS}
+    return msgspec.structs.replace(
+        recipe, loss=loss, preset=common_preset(recipe.preset), settings=Settings(**kept), start=msgspec.UNSET
+    )
 
 
 def _set_fields(settings: Settings) -> dict[str, Any]:

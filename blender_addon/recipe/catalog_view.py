@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck_protocol.editing import EDIT_LOSS
 from limbeck_protocol.messages import Catalog, LossInfo, ParameterInfo
 
 KINDS = {"loss": "losses", "prior": "priors", "preset": "presets"}
 """The field of a recipe, and the catalog's list that it is chosen from."""
-USUAL = {"loss": ("sds", "nfsd", "csd"), "prior": ("exact", "stable-diffusion"), "preset": ("quick", "standard")}
+USUAL = {
+    "loss": ("sds", "nfsd", "csd", "msd", "sdi", "ism", "vsd"),
+    "prior": ("exact", "stable-diffusion"),
+    "preset": ("quick", "standard"),
+}
 """What is offered while no server has answered."""
 AUTOMATIC = "automatic"
+NO_LIMIT = "no limit"
+_LIMITS = frozenset({"gradient_clamp", "pixel_clip"})
+"""Settings of which None says that there is none, not that one is found."""
+NEEDS_RESULT = f"'{EDIT_LOSS}' edits a result: select one and press Edit."
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,16 @@ class Difference:
 
 
 def choices(catalog: Catalog | None, kind: str) -> list[Choice]:
-    """Return what the menu of a kind (`loss`, `prior`, `preset`) lists, in the server's order, each name once."""
+    """Return what the menu of a kind (`loss`, `prior`, `preset`) lists, in the server's order, each name once.
+
+    A loss that edits is not among them: the panel makes something new; *Edit* on a result is where it works.
+    """
     if catalog is None:
         return [Choice(name, name, "") for name in USUAL[kind]]
     found: dict[str, Choice] = {}
     for entry in getattr(catalog, KINDS[kind]):
+        if kind == "loss" and entry.name == EDIT_LOSS:
+            continue
         description = entry.description
         if kind == "prior" and not entry.installed:
             description += " Not installed on the server."
@@ -111,6 +125,8 @@ def fitting_presets(catalog: Catalog, loss: str, prior: str) -> list[str]:
 
 def problem(catalog: Catalog | None, *, loss: str, prior: str, preset: str) -> str:
     """Return why the server would refuse these names, as a sentence; empty when it would not, or is not known to."""
+    if loss == EDIT_LOSS:
+        return NEEDS_RESULT
     if catalog is None:
         return ""
     for kind, name in (("loss", loss), ("preset", preset), ("prior", prior)):
@@ -148,22 +164,22 @@ def fits(info: ParameterInfo, value: float | str) -> bool:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     """Return what `after` changes, in its order; what only `before` has is left out: it stays in force."""
     return [
-        Difference(name, shown(before[name]) if name in before else "", shown(value))
+        Difference(name, shown(before[name], name) if name in before else "", shown(value, name))
         for name, value in after.items()
-        if name not in before or shown(before[name]) != shown(value)
+        if name not in before or shown(before[name], name) != shown(value, name)
     ]
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, name: str = "") -> str:
     """Return a setting's value as a person reads it; a schedule of (share of the run, value) as its turns."""
     if value is None:
-        return AUTOMATIC
+        return NO_LIMIT if name in _LIMITS else AUTOMATIC
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
         return f"{value:.7g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{label(name).lower()} {shown(part)}" for name, part in value.items()) or "none"
+        return ", ".join(f"{label(key).lower()} {shown(part, key)}" for key, part in value.items()) or "none"
     if is_schedule(value):
         turns = [f"{shown(part)} from {share:.0%}" if share > 0 else shown(part) for share, part in value]
         return ", ".join(turns)

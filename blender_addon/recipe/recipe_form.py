@@ -63,7 +63,7 @@ def make_recipe(
         preset=preset,
         seed=seed,
         rig=rig,
-        settings=_settings_from(settings or {}),
+        settings=settings_from_mapping(settings or {}),
     )
     check_recipe(recipe)
     return recipe
@@ -112,7 +112,12 @@ def _number_in(info: Any) -> msgspec.inspect.IntType | msgspec.inspect.FloatType
     return next((number for number in map(_number_in, inside) if number is not None), None)
 
 
-def _settings_from(values: Mapping[str, Any]) -> Settings:
+def settings_from_mapping(values: Mapping[str, Any]) -> Settings:
+    """Return settings by their names.
+
+    Raises:
+        LimbeckError: a name is unknown, or a value of the wrong kind or out of range.
+    """
     try:
         return msgspec.convert(dict(values), Settings)
     except (msgspec.ValidationError, TypeError, ValueError) as error:

@@ -20,6 +20,7 @@ from limbeck_protocol import __version__, messages
 from limbeck_protocol.codec import decode_reply, encode_message
 from limbeck_protocol.discovery import KeyPair
 from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError
+from limbeck_protocol.minor_versions import why_not_for
 from limbeck_protocol.replies import error_from_reply, wrong_program, wrong_version
 from limbeck_protocol.tickets import Patience, Ticket, new_job_id
 from limbeck_protocol.transport import configure_client_socket
@@ -93,10 +94,8 @@ class Connection:
         self._hello_id = ""
         """Of the greeting under way or answered on this connection; empty without a connection."""
         self._hello_sent: float | None = None
-        self._has_tcp = False
-        self._vague_failures = 0
-        self._last_located = 0.0
-        self._closed = False
+        self._has_tcp, self._vague_failures = False, 0
+        self._last_located, self._closed = 0.0, False
 
     # --- what users call ---
 
@@ -342,8 +341,10 @@ class Connection:
     def _send_pending(self) -> None:
         if self.welcome is None:
             return
-        for ticket in self._pending.values():
-            if not ticket.is_sent:
-                if not self._try_to_send(ticket.frames):
-                    return
+        for ticket in [ticket for ticket in self._pending.values() if not ticket.is_sent]:
+            if (refusal := why_not_for(ticket.message, self.welcome)) is not None:
+                self._fail(ticket, refusal)
+            elif self._try_to_send(ticket.frames):
                 ticket.is_sent, ticket.changed = True, time.monotonic()
+            else:
+                return

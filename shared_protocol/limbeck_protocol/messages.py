@@ -174,7 +174,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     seconds_left: float | None = None
     prior_evaluations: int = 0
     terms: dict[str, float] = {}
-    """Parts of the loss worth watching, as root mean squares, by name: NFSD's `domain` and `condition`."""
+    """What a loss offers to be watched, as root mean squares: NFSD's `domain` and `condition`, MSD's `distance`."""
 
 
 class JobInfo(Reply, frozen=True, kw_only=True, tag="job"):

@@ -10,20 +10,10 @@ from limbeck_protocol import messages
 from limbeck_protocol.codec import encode_message
 from limbeck_protocol.errors import CodecError, ErrorCode, LimbeckError, Remedy, RemedyAction, remedy_for
 from limbeck_protocol.limits import LIMITS, Limits
+from limbeck_protocol.minor_versions import SETTINGS_SINCE_1_2, newer_parts
 
-SETTINGS_SINCE_1_2 = frozenset(
-    {
-        "timestep_schedule",
-        "guidance_interval",
-        "perp_neg",
-        "gradient_clamp",
-        "pixel_clip",
-        "density_pace",
-        "albedo_until",
-        "lit_share",
-        "textureless_share",
-    }
-)
+SHORTENED_FOR = "shortened for"
+"""Among a recipe's `versions`: the protocol for which parts of it were left out."""
 
 
 def error_reply(error: LimbeckError) -> messages.ErrorReply:
@@ -100,9 +90,9 @@ def for_minor(reply: messages.Reply, minor: int) -> messages.Reply:
     if minor < 2 and isinstance(reply, messages.Catalog):
         return _catalog_before_1_2(reply)
     if minor < 2 and isinstance(reply, messages.JobInfo):
-        return _job_of_numbers(reply)
+        return _job_before_1_2(reply, minor)
     if minor < 2 and isinstance(reply, messages.JobList):
-        return messages.JobList(jobs=[_job_of_numbers(job) for job in reply.jobs])
+        return messages.JobList(jobs=[_job_before_1_2(job, minor) for job in reply.jobs])
     return reply
 
 
@@ -129,12 +119,17 @@ def _catalog_before_1_2(catalog: messages.Catalog) -> messages.Catalog:
     return messages.Catalog(losses=losses, priors=catalog.priors, presets=presets)
 
 
-def _job_of_numbers(job: messages.JobInfo) -> messages.JobInfo:
-    settings = job.recipe.settings
-    if not settings.loss_parameters:
+def _job_before_1_2(job: messages.JobInfo, minor: int) -> messages.JobInfo:
+    """Leave out what the client cannot read, and say so in the recipe: without it, it is another recipe."""
+    recipe = job.recipe
+    withheld = newer_parts(recipe)
+    if not withheld:
         return job
-    settings = msgspec.structs.replace(settings, loss_parameters=_numbers(settings.loss_parameters))
-    return msgspec.structs.replace(job, recipe=msgspec.structs.replace(job.recipe, settings=settings))
+    settings = recipe.settings
+    if settings.loss_parameters is not msgspec.UNSET:
+        settings = msgspec.structs.replace(settings, loss_parameters=_numbers(settings.loss_parameters))
+    versions = {**recipe.versions, SHORTENED_FOR: f"protocol {messages.PROTOCOL_MAJOR}.{minor}"}
+    return msgspec.structs.replace(job, recipe=msgspec.structs.replace(recipe, settings=settings, versions=versions))
 
 
 def _numbers(parameters: Mapping[str, float | str]) -> dict[str, float | str]:

@@ -222,6 +222,12 @@ def test_a_newer_server_s_unknown_remedy_can_be_dismissed(panel_state: ModuleTyp
     assert button.operator == "limbeck.dismiss_error"
 
 
+def test_no_button_of_an_error_is_called_edit_which_is_what_a_result_s_button_does(panel_state: ModuleType) -> None:
+    labels = [button.label for button in panel_state.REMEDY_BUTTONS.values()]
+    assert panel_state.REMEDY_BUTTONS[RemedyAction.EDIT_FIELD].label == "Correct..."
+    assert not [label for label in labels if label.startswith("Edit")]
+
+
 def test_a_named_field_is_handed_to_the_button_and_a_nameless_one_is_dismissed(panel_state: ModuleType) -> None:
     named = panel_state.remedy_button(Remedy(action=RemedyAction.EDIT_FIELD, label="Do it.", field="settings.steps"))
     assert (named.operator, named.keywords) == ("limbeck.edit_field", {"field": "settings.steps"})

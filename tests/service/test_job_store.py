@@ -239,6 +239,27 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         JobStore(tmp_path / "jobs.sqlite3")
 
 
+def test_a_store_of_version_1_is_read_and_closed_to_the_release_that_wrote_it(tmp_path: Path) -> None:
+    def version() -> int:
+        connection = sqlite3.connect(tmp_path / "jobs.sqlite3")
+        try:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            connection.close()
+
+    first = JobStore(tmp_path / "jobs.sqlite3")
+    put(first, "job-0001")
+    first.close()
+    assert version() == 2  # so is a store that was made new
+    connection = sqlite3.connect(tmp_path / "jobs.sqlite3")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    second = JobStore(tmp_path / "jobs.sqlite3")
+    assert second.job("job-0001").recipe == RED_CUBE
+    second.close()
+    assert version() == 2
+
+
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "text.sqlite3"
     text.write_bytes(b"this is no database" * 100)

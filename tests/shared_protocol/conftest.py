@@ -27,6 +27,7 @@ class TinyServer:
         self.answer, self.keys, self.allowed = answer, keys, allowed
         self.seen: list[tuple[str, messages.Request]] = []
         self.greets = True
+        self.minor = messages.PROTOCOL_MINOR
         self._context = zmq.Context()
         self._authenticator = ThreadAuthenticator(self._context)
         self._authenticator.start()
@@ -69,7 +70,7 @@ class TinyServer:
 
     def _welcome(self) -> messages.Welcome:
         return messages.Welcome(
-            major=1, minor=0, server="tiny", store_id="store", boot_id="boot", limits=LIMITS.as_dict()
+            major=1, minor=self.minor, server="tiny", store_id="store", boot_id="boot", limits=LIMITS.as_dict()
         )
 
     def stop(self) -> None:

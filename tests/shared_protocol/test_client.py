@@ -20,7 +20,7 @@ from limbeck_protocol.discovery import (
 )
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Recipe
+from limbeck_protocol.recipe import Recipe, Settings, Start
 from limbeck_protocol.replies import error_reply, shorten_to_fit
 
 LONG = Patience(timeout_s=2.5, tries=3)
@@ -244,6 +244,35 @@ def test_discovered_clients_follow_the_server_to_its_next_port(serve: Any, home:
         second.allowed.add(key)
         publish(second)
         assert client.job(JOB).job_id == JOB
+
+
+NEWER: dict[str, dict[str, Any]] = {
+    "start": {"start": Start(job_id=JOB, prompt="a red mug")},
+    "settings.gradient_clamp": {"settings": Settings(gradient_clamp=None)},
+    "settings.loss_parameters.sampler": {"settings": Settings(loss_parameters={"sampler": "product", "bandwidth": 1})},
+}
+
+
+@pytest.mark.parametrize("what", NEWER)
+def test_an_older_server_is_not_sent_what_it_cannot_run(what: str, serve: Any, connect: Any) -> None:
+    server = serve(Story(STATES).answer)
+    server.minor = 1
+    client = connect(server.endpoint, patience=LONG)
+    with pytest.raises(LimbeckError) as caught:
+        client.submit(Recipe(prompt="a yellow duck", **NEWER[what]))
+    assert "This server (tiny, protocol 1.1) is older than the recipe" in caught.value.message
+    assert what in caught.value.message
+    assert caught.value.remedy.action == "update"
+    assert "start it again" in caught.value.remedy.label
+    assert not server.seen
+    older = Recipe(prompt="a yellow duck", settings=Settings(steps=3, loss_parameters={"bandwidth": 1.0}))
+    assert client.submit(older, JOB).job_id == JOB
+
+
+def test_a_server_of_today_is_sent_all_of_it(serve: Any, connect: Any) -> None:
+    client = connect(serve(Story(STATES).answer).endpoint, patience=LONG)
+    for newer in NEWER.values():
+        assert client.submit(Recipe(prompt="a yellow duck", **newer), JOB).job_id == JOB
 
 
 def jobs_of(count: int, text: int) -> m.JobList:

@@ -10,7 +10,7 @@ import pytest
 from limbeck_protocol.editing import check_start, edit_recipe
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.messages import Artifact, JobInfo
+from limbeck_protocol.messages import Artifact, JobInfo, Welcome
 from limbeck_protocol.recipe import (
     FIELD_FILE,
     Orbit,
@@ -60,6 +60,27 @@ def test_changes_go_before_all_else() -> None:
     assert edit_recipe(job(), "a duck", start=Start(job_id=JOB, prompt="a cup")).start == Start(
         job_id=JOB, prompt="a cup"
     )
+
+
+@pytest.mark.parametrize(
+    ("made_with", "edited_with"),
+    [("quick", "quick"), ("standard", "standard"), ("dreamfusion", "standard"), ("nfsd", "standard")],
+)
+def test_a_preset_that_is_for_one_loss_is_not_kept(made_with: str, edited_with: str) -> None:
+    made = job(recipe=msgspec.structs.replace(MADE_BY, preset=made_with))
+    assert edit_recipe(made, "a blue mug").preset == edited_with
+    assert edit_recipe(made, "a blue mug", preset="dds").preset == "dds"
+
+
+def test_a_server_that_knows_no_starts_is_the_reason_and_not_the_job() -> None:
+    made = job(files=("mesh.glb",))
+    older = Welcome(major=1, minor=1, server="limbeck-server 0.2", store_id="s", boot_id="b", limits={})
+    with pytest.raises(LimbeckError) as caught:
+        edit_recipe(made, "a blue mug", welcome=older)
+    assert "This server (limbeck-server 0.2, protocol 1.1) is older than the recipe" in caught.value.message
+    assert "start it again" in caught.value.remedy.label
+    with pytest.raises(LimbeckError, match="an older release made it"):
+        edit_recipe(made, "a blue mug", welcome=msgspec.structs.replace(older, minor=2))
 
 
 def test_an_edit_of_an_edit_starts_from_the_second() -> None:

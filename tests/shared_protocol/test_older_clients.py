@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from limbeck_protocol import messages as m
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Recipe, Settings
-from limbeck_protocol.replies import SETTINGS_SINCE_1_2, for_minor
+from limbeck_protocol.minor_versions import SETTINGS_SINCE_1_2
+from limbeck_protocol.recipe import Recipe, Settings, Start
+from limbeck_protocol.replies import SHORTENED_FOR, for_minor
 
 SETTINGS_11 = {
     "steps",
@@ -154,6 +155,29 @@ def test_an_older_client_is_told_of_the_numbers_and_of_all_else() -> None:
     assert [info.recipe.settings.loss_parameters for info in jobs.jobs] == [msgspec.UNSET, {}, {"bandwidth": 0.1}]
     assert jobs.jobs[1].recipe.settings.steps == 7
     assert REPLIES[2][0].jobs[1].recipe.settings.loss_parameters == {"sampler": "product"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"settings": Settings(loss_parameters={"sampler": "product"})},
+        {"settings": Settings(gradient_clamp=None)},
+        {"start": Start(job_id=JOB, prompt="a red mug")},
+    ],
+    ids=["choice", "setting", "start"],
+)
+def test_a_recipe_of_which_something_is_withheld_says_so(minor: int, newer: dict[str, Any]) -> None:
+    recipe = Recipe(prompt="a duck", versions={"torch": "2"}, **newer)
+    whole = m.JobInfo(job_id=JOB, state=JobState.QUEUED, recipe=recipe, created=0.0)
+    told = for_minor(whole, minor)
+    assert isinstance(told, m.JobInfo)
+    assert told.recipe.versions == {"torch": "2", SHORTENED_FOR: f"protocol 1.{minor}"}
+    assert recipe.versions == {"torch": "2"}
+    assert for_minor(whole, 2) is whole
+    readable = for_minor(job(bandwidth=0.1), minor)
+    assert isinstance(readable, m.JobInfo)
+    assert readable.recipe.versions == {}
 
 
 def test_the_settings_of_older_clients_are_told_apart_from_later_ones() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: recipes may hold what came with protocol 1.2, which releases that write 1 cannot read. The tables are the same."""
 
 _STATEMENTS = (
     """
@@ -112,3 +113,5 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(str(problem))
+    if 0 < version < SCHEMA_VERSION:
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

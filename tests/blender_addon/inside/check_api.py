@@ -77,6 +77,37 @@ def submit_wait_and_import_are_its_parts():
     assert api.recipe_for("a cube", cameras=[camera], orbit=True).rig.orbit is not None
 
 
+def edit_turns_a_finished_job_into_something_else():
+    fresh()
+    red = api.generate("a red cube", seed=5, location=(1, 0, 0), size=2.0, settings={"steps": 4, "texture_size": 512})
+    blue = api.edit(red, " a blue cube", timeout_s=60)
+    assert blue is not red
+    recipe = api.recipe_of(blue)
+    assert (recipe.prompt, recipe.loss, recipe.seed) == ("a blue cube", "dds", 5)
+    assert (recipe.start.job_id, recipe.start.prompt) == (red["limbeck_job"], "a red cube")
+    assert recipe.settings.texture_size == 512
+    assert np.allclose(blue.location, (3.5, 0, 0), atol=1e-5)
+    assert blue["limbeck_size"] == 2.0
+    green = api.edit(blue["limbeck_job"], "a green cube", settings={"steps": 3}, seed=6, location=(0, 5, 0), size=0.5)
+    recipe = api.recipe_of(green)
+    assert (recipe.start.job_id, recipe.start.prompt) == (blue["limbeck_job"], "a blue cube")
+    assert (recipe.seed, recipe.settings.steps, recipe.settings.texture_size) == (6, 3, 512)
+    assert (tuple(green.location), green["limbeck_size"]) == ((0, 5, 0), 0.5)
+    before = harness.data_blocks()
+    fieldless = api.submit("a fieldless cube")
+    fieldless.wait(timeout_s=60)
+    for attempt, words in (
+        (lambda: api.edit(red, "  "), "The prompt is empty."),
+        (lambda: api.edit(red, "a blue cube", settings={"stepz": 3}), "stepz"),
+        (lambda: api.edit("01JD4ZK7Q5R8M2N3P4S5T6V7W8", "a blue cube"), "no job"),
+        (lambda: api.edit(fieldless, "a blue cube"), "an older release made it"),
+        (lambda: api.edit(new_camera("Front", 0), "a blue cube"), "carries no recipe"),
+    ):
+        error = harness.error_of(attempt)
+        assert words in error.message, error
+    assert harness.data_blocks()["meshes"] == before["meshes"]
+
+
 def failures_say_what_to_do_and_leave_nothing():
     fresh()
     before = harness.data_blocks()
@@ -150,6 +181,7 @@ def a_cancelled_job_is_an_error_that_says_so():
 harness.main(
     generate_returns_the_object_and_tells_how_it_goes,
     submit_wait_and_import_are_its_parts,
+    edit_turns_a_finished_job_into_something_else,
     a_job_submitted_twice_under_one_id_is_one_job,
     a_job_lands_where_the_file_remembers_and_is_an_asset_if_wanted,
     failures_say_what_to_do_and_leave_nothing,

@@ -6,8 +6,9 @@ import time
 
 import bpy
 import harness
+import msgspec
 import numpy as np
-from limbeck_protocol.recipe import recipe_from_json
+from limbeck_protocol.recipe import Settings, recipe_from_json
 from recording import drawn
 
 addon = harness.load_addon()
@@ -67,17 +68,63 @@ def the_button_is_grey_with_a_reason():
     assert not bpy.ops.limbeck.edit_result.poll()
     thing = made("a fieldless cube")
     assert not bpy.ops.limbeck.edit_result.poll()
-    assert "has no field.safetensors" in reason()
+    assert reason() == "This result was made by an older Limbeck. Press Re-run, then edit that."
     thing = made()
     assert reason() == ""
-    thing["limbeck_job"] = "some-other-job"
-    assert "does not list the job" in reason()
-    assert not bpy.ops.limbeck.edit_result.poll()
-    thing["limbeck_job"] = ""
-    assert "does not list the job" in reason()
+    for nonsense in ("", 7, "x", "../../other"):
+        thing["limbeck_job"] = nonsense
+        assert reason() == "This object does not say which job made it. Press Re-run, then edit that."
+        assert not bpy.ops.limbeck.edit_result.poll()
     runtime.session().leave()
     assert "No server is connected" in reason()
     assert not bpy.ops.limbeck.edit_result.poll()
+
+
+def a_job_that_is_no_longer_listed_is_asked_for_once():
+    fresh()
+    thing, session = made(), runtime.session()
+
+    def forget() -> None:
+        session.followed, session.jobs = None, []  # as after twenty others
+
+    asked = []
+    ask = session.ask
+
+    def counted(purpose, message, *handlers) -> None:
+        if purpose.startswith("look up"):
+            asked.append(message.job_id)
+        ask(purpose, message, *handlers)
+
+    session.ask = counted
+    forget()
+    assert reason() == ""
+    assert bpy.ops.limbeck.edit_result.poll()
+    assert asked == []  # nothing is asked while drawing
+    assert edits._job_of(thing).job_id == edits._job_of(thing).job_id == thing["limbeck_job"]
+    assert asked == [thing["limbeck_job"]]
+    assert bpy.ops.limbeck.edit_result(prompt="a blue cube", blocking=True, timeout_s=30) == {"FINISHED"}
+    assert bpy.context.active_object is not thing
+    # One that the server does not have: the button says so from then on.
+    bpy.context.view_layer.objects.active = thing
+    thing["limbeck_job"] = "some-other-job"
+    assert bpy.ops.limbeck.edit_result.poll()
+    said = raised_by(lambda: bpy.ops.limbeck.edit_result(prompt="a blue cube", blocking=True))
+    assert "does not have the job that made this. Press Re-run, then edit that." in said, said
+    assert not bpy.ops.limbeck.edit_result.poll()
+    assert "does not have the job that made this. Press Re-run, then edit that." in reason()
+    assert asked.count("some-other-job") == 1
+    del session.ask
+
+
+def a_fieldless_job_that_is_not_listed_says_why_when_pressed():
+    fresh()
+    thing, session = made("a fieldless cube"), runtime.session()
+    session.followed, session.jobs = None, []
+    assert bpy.ops.limbeck.edit_result.poll()
+    said = raised_by(lambda: bpy.ops.limbeck.edit_result(prompt="a blue cube", blocking=True))
+    assert "This result was made by an older Limbeck. Press Re-run, then edit that." in said, said
+    assert not bpy.ops.limbeck.edit_result.poll()
+    assert [other for other in bpy.data.objects if "limbeck_job" in other] == [thing]
 
 
 def while_a_job_is_on_its_way_there_is_no_edit():
@@ -97,7 +144,17 @@ def while_a_job_is_on_its_way_there_is_no_edit():
 def an_edit_to_nothing_is_a_sentence():
     fresh()
     thing = made()
-    assert "prompt" in raised_by(lambda: bpy.ops.limbeck.edit_result(prompt="   ", blocking=True))
+    panel = addon.panel_state
+    generate = raised_by(lambda: bpy.ops.limbeck.generate("EXEC_DEFAULT", prompt="   ", blocking=True))
+    for prompt, words in (
+        ("   ", "The prompt is empty. Write what to make, for example 'a yellow duck'."),
+        (" a red  cube", "The prompt is the result's own, so there is nothing to edit. Change the prompt: write"),
+    ):
+        said = raised_by(lambda prompt=prompt: bpy.ops.limbeck.edit_result(prompt=prompt, blocking=True))
+        assert words in said, said
+        # Its button opens no field of the panel: that prompt is another one.
+        assert panel.remedy_button(runtime.session().error.remedy).operator == "limbeck.dismiss_error"
+    assert "The prompt is empty." in generate, generate
     assert "'gryphon' is not known" in raised_by(
         lambda: bpy.ops.limbeck.edit_result(prompt="a gryphon", blocking=True, timeout_s=30)
     )
@@ -111,14 +168,37 @@ def the_panel_has_the_button_and_branching_says_what_it_cannot_load():
     assert "limbeck.edit_result" in text, text
     assert bpy.ops.limbeck.edit_result(prompt="a blue cube", blocking=True, timeout_s=30) == {"FINISHED"}
     recipe = addon.results.recipe_on_object.read_origin(bpy.context.active_object).recipe
+    recipe = msgspec.structs.replace(recipe, preset="dds", settings=Settings(steps=9, texture_size=512))
     unsaid = addon.recipe.branch.branch_into(bpy.context.scene, recipe, runtime.session().catalog, new_seed=False)
     assert any("began with another job's result" in sentence for sentence in unsaid), unsaid
+    assert any("'dds' edits a result; the panel has 'sds'" in sentence for sentence in unsaid), unsaid
+    fields = bpy.context.scene.limbeck
+    assert (fields.prompt, fields.loss, fields.preset) == ("a blue cube", "sds", "standard")
+    assert (fields.override_steps, fields.override_texture_size, fields.texture_size) == (False, True, 512)
+
+
+def the_panel_offers_no_loss_that_edits():
+    scene = fresh()
+    made()
+    view, catalog = addon.recipe.catalog_view, runtime.session().catalog
+    assert "dds" in [loss.name for loss in catalog.losses]
+    assert "dds" not in drawn(addon.panels.choices.LIMBECK_MT_losses)
+    assert "sds" in drawn(addon.panels.choices.LIMBECK_MT_losses)
+    assert "dds" not in addon.properties.guidance.suggest("loss")(None, None, "")
+    sentence = "'dds' edits a result: select one and press Edit."
+    assert view.problem(catalog, loss="dds", prior="exact", preset="quick") == sentence
+    assert view.problem(None, loss="dds", prior="exact", preset="quick") == sentence
+    scene.limbeck.prompt = "a red cube"
+    assert sentence in raised_by(lambda: bpy.ops.limbeck.variants(losses="sds, dds", blocking=True))
 
 
 harness.main(
     an_edit_starts_from_the_results_own_job_and_lands_beside_it,
     the_button_is_grey_with_a_reason,
+    a_job_that_is_no_longer_listed_is_asked_for_once,
+    a_fieldless_job_that_is_not_listed_says_why_when_pressed,
     while_a_job_is_on_its_way_there_is_no_edit,
     an_edit_to_nothing_is_a_sentence,
     the_panel_has_the_button_and_branching_says_what_it_cannot_load,
+    the_panel_offers_no_loss_that_edits,
 )

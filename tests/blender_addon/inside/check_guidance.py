@@ -59,10 +59,14 @@ def a_loss_and_a_preset_of_the_server_only_appear_and_reach_it():
         fields = fresh()
         assert "value=nfsd" in menu("LIMBECK_MT_losses")  # the usual ones, before a server has answered
         assert "example" not in menu("LIMBECK_MT_losses")
+        usual = [choice.name for choice in catalog_view.choices(None, "loss")]
         assert "turbo" not in menu("LIMBECK_MT_presets")
         connect()
         assert "value=example" in menu("LIMBECK_MT_losses")
         assert "Example loss" in menu("LIMBECK_MT_losses")
+        told = [choice.name for choice in catalog_view.choices(runtime.session().catalog, "loss")]
+        assert told == [*usual, "example"], "what is usual is what the server has, but for the one that edits"
+        assert "dds" in [loss.name for loss in runtime.session().catalog.losses]
         assert "value=turbo" in menu("LIMBECK_MT_presets")
         assert bpy.ops.limbeck.choose(kind="loss", value="example") == {"FINISHED"}
         assert bpy.ops.limbeck.choose(kind="preset", value="turbo") == {"FINISHED"}
@@ -276,6 +280,8 @@ def ranges_are_the_protocol_s():
         assert properties[name].hard_max == ranges[name][1], name
         assert properties[f"override_{name}"].description
         assert properties[name].description
+    override = addon.properties.guidance.LIMBECK_loss_parameter.bl_rna.properties["override"]
+    assert override.description == "Use a value of your own instead of the preset's"
     addon.unregister()
 
 
@@ -292,6 +298,10 @@ def values_read_well():
         "voxels",
         "none",
     )
+    assert shown(None, "density_level") == "automatic"
+    assert (shown(None, "gradient_clamp"), shown(None, "pixel_clip")) == ("no limit", "no limit")
+    (clip,) = differences({"pixel_clip": 0.1}, {"pixel_clip": None})
+    assert (clip.before, clip.after) == ("0.1", "no limit")
     changed = differences({"a": 1, "b": 2.0}, {"b": 2, "c": [(0.0, 3)]})
     assert [(change.setting, change.before, change.after) for change in changed] == [("c", "", "3")]
 
