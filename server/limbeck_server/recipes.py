@@ -273,6 +273,8 @@ def _parameter_problem(loss: DistillationLoss, parameter: LossParameter, value: 
         return f"{whose} must be a number {span}, got {value!r}."
     if not parameter.minimum <= value <= parameter.maximum:
         return f"{whose} must lie {span}, got {value:g}."
+    if parameter.whole and value != int(value):
+        return f"{whose} must be a whole number {span}, got {value!r}."
     return None
 
 

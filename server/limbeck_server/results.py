@@ -29,7 +29,7 @@ from limbeck_server.meshing.gltf import write_glb
 from limbeck_server.meshing.level import max_density_along_rays
 from limbeck_server.meshing.mesh import Array, Density, Mesh, NoSurfaceError, mesh_digest
 from limbeck_server.meshing.pipeline import MeshReport, build_mesh
-from limbeck_server.meshing.preparation import LevelViews, find_surface
+from limbeck_server.meshing.preparation import LevelViews, MeshSettings, Surface, find_surface
 from limbeck_server.meshing.solidity import fill_cavities
 from limbeck_server.meshing.surface import evaluate
 from limbeck_server.priors.exact import ExactPrior
@@ -38,6 +38,8 @@ from limbeck_server.scene.cameras import Views, orbit_views, rays, sample_views
 from limbeck_server.scene.field import Field
 from limbeck_server.scene.field_file import save_field
 
+COARSE = 64
+"""Grid points a side where a surface is only measured, not drawn."""
 LEVEL_VIEWS = 12
 LEVEL_VIEW_SIZE = 48
 SILHOUETTE_SIZE = 64
@@ -60,6 +62,11 @@ class Extracted:
     report: MeshReport
     field: Density
 
+    @property
+    def surface(self) -> Surface:
+        """The level set itself."""
+        return Surface(self.field, self.report.level)
+
 
 def extract(
     recipe: Recipe, trainer: Trainer, progress: Callable[[int, int], None] | None = None, **changes: Any
@@ -80,18 +87,40 @@ def extract(
         if progress is not None:
             progress(int(1000 * (PHASE_STARTS[phase] + PHASE_SHARES[phase] * share)), 1000)
 
-    settings = replace(assembly.mesh_settings(recipe), bound=trainer.settings.scene.bound, **changes)
+    settings = _mesh_settings(recipe, trainer, **changes)
     density, colour = _field_functions(trainer)
     surface = find_surface(density, _level_views(trainer), settings, lambda share: tell("field", share))
     return Extracted(*build_mesh(surface, colour, settings, tell), surface.field)
 
 
-def score_start(recipe: Recipe, trainer: Trainer, prior: Prior) -> dict[str, float]:
-    """Return the metrics of the untouched start blob, or nothing where there is no truth to compare with."""
+def coarse_volume(
+    recipe: Recipe, trainer: Trainer, progress: Callable[[int, int], None] | None = None
+) -> Tensor | None:
+    """Return what the field's surface encloses, (r, r, r) bool; None when there is no surface.
+
+    Cut in `COARSE` steps whatever the recipe's mesh resolution: seconds less, and two fields are compared alike.
+    """
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress(int(1000 * share), 1000)
+
+    settings = _mesh_settings(recipe, trainer, resolution=COARSE)
+    try:
+        found = volume(find_surface(_field_functions(trainer)[0], _level_views(trainer), settings, tell))
+    except NoSurfaceError:
+        return None
+    return found if bool(found.any()) else None
+
+
+def score_start(
+    recipe: Recipe, trainer: Trainer, prior: Prior, progress: Callable[[int, int], None] | None = None
+) -> dict[str, float]:
+    """Return the metrics of the untouched start, or nothing where there is no truth to compare with."""
     if not has_truth(recipe, prior):
         return {}
     try:
-        found = extract(recipe, trainer, resolution=64, texture_size=0)
+        found = extract(recipe, trainer, progress, resolution=COARSE, texture_size=0)
     except NoSurfaceError:
         return {}
     return compare(recipe, trainer, prior, found)
@@ -139,7 +168,7 @@ def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
         vertices=torch.from_numpy(mesh.vertices),
         faces=torch.from_numpy(mesh.faces).long(),
         vertex_colours=torch.from_numpy(mesh.vertex_colours),
-        inside=volume(extracted),
+        inside=volume(extracted.surface),
         masks=torch.from_numpy(_silhouettes(extracted, trainer.settings.scene.bound, views)),
         mask_views=views,
     )
@@ -190,6 +219,10 @@ def write_artifacts(
         yield name, "application/json"
 
 
+def _mesh_settings(recipe: Recipe, trainer: Trainer, **changes: Any) -> MeshSettings:
+    return replace(assembly.mesh_settings(recipe), bound=trainer.settings.scene.bound, **changes)
+
+
 def _field_functions(trainer: Trainer) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """Return the field's density and colour as functions of numpy arrays."""
     device = trainer.prior.device
@@ -215,10 +248,10 @@ def _level_views(trainer: Trainer) -> LevelViews:
     return LevelViews(torch.stack(opacity).float().cpu().numpy(), origins.numpy(), directions.numpy())
 
 
-def volume(extracted: Extracted) -> Tensor:
-    """Return (r, r, r) bool: which cells of the comparison grid the mesh encloses; it is drawn without cavities."""
+def volume(surface: Surface) -> Tensor:
+    """Return (r, r, r) bool: which cells of the comparison grid a surface encloses; meshes have no cavities."""
     points = truth.grid_points(TRUTH_GRID).numpy()
-    found = (evaluate(extracted.field, points) >= extracted.report.level).reshape((TRUTH_GRID,) * 3)
+    found = (evaluate(surface.field, points) >= surface.level).reshape((TRUTH_GRID,) * 3)
     return torch.from_numpy(fill_cavities(found))
 
 

@@ -6,6 +6,8 @@ The folders of a server's jobs lie side by side; a worker reads the field of its
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from limbeck_server import assembly, results
 from limbeck_server.distillation.trainer import Trainer
 from limbeck_server.known_world.captions import parse_caption
 from limbeck_server.known_world.palette import COLOURS
-from limbeck_server.meshing.mesh import Mesh, NoSurfaceError
+from limbeck_server.meshing.mesh import Mesh
 from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.prior import Prior, PromptError
 from limbeck_server.scene.field import Field
@@ -25,6 +27,20 @@ from limbeck_server.scene.field_file import FieldFileError, load_field
 
 HUELESS = frozenset({"white", "grey", "black"})
 """Colour words whose hue means nothing."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is measured before the first step.
+
+    Attributes:
+        metrics: of the start against the truth; empty where there is none.
+        enclosed: (r, r, r) bool, what the field of the job that it starts from encloses; None without one, or when
+            that has no surface.
+    """
+
+    metrics: dict[str, float]
+    enclosed: Tensor | None
 
 
 def read_field(recipe: Recipe, folder: Path, device: torch.device) -> Field | None:
@@ -72,33 +88,58 @@ def check_prompt(recipe: Recipe, prior: Prior) -> None:
         raise LimbeckError(code, as_sentence(error), remedy_for(code, field="recipe.start.prompt")) from error
 
 
-def start_volume(recipe: Recipe, trainer: Trainer) -> Tensor | None:
-    """Return what the start's mesh encloses, (r, r, r) bool; None without a start, or when it has no surface."""
-    if not recipe.start:
-        return None
-    try:
-        return results.volume(results.extract(recipe, trainer, texture_size=0))
-    except NoSurfaceError:
-        return None
+def needs_measuring(recipe: Recipe, prior: Prior) -> bool:
+    """Return whether `measure` has anything to find."""
+    return bool(recipe.start) or results.has_truth(recipe, prior)
 
 
-def edit_metrics(recipe: Recipe, prior: Prior, extracted: results.Extracted, start: Tensor | None) -> dict[str, float]:
+def measure(recipe: Recipe, trainer: Trainer, prior: Prior, progress: Callable[[int, int], None]) -> Beginning:
+    """Return what the metrics will need of the field before its first step.
+
+    Args:
+        recipe: completed.
+        trainer: before its first step.
+        prior: only the exact one knows a truth to compare with.
+        progress: told (done, total) in thousandths.
+    """
+    share = 500 if recipe.start else 0
+    enclosed = results.coarse_volume(recipe, trainer, _within(progress, 0, share)) if recipe.start else None
+    return Beginning(results.score_start(recipe, trainer, prior, _within(progress, share, 1000)), enclosed)
+
+
+def edit_metrics(
+    recipe: Recipe,
+    trainer: Trainer,
+    prior: Prior,
+    mesh: Mesh,
+    beginning: Beginning,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
     """Return how an edit went: `iou_with_start` (1 kept the shape), and `hue_error_deg` where the prompt names a hue.
 
     Args:
         recipe: completed.
+        trainer: at rest.
         prior: only the exact one says what a colour word looks like.
-        extracted: the result.
-        start: what `start_volume` returned before the first step.
+        mesh: the result.
+        beginning: what `measure` returned before the first step.
+        progress: told (done, total) in thousandths.
     """
     found: dict[str, float] = {}
+    start = beginning.enclosed
     if start is not None:
-        now = results.volume(extracted)
-        found["iou_with_start"] = int((now & start).sum()) / max(int((now | start).sum()), 1)
+        # Cut as the start was: how finely the mesh itself is cut must not look like a change.
+        now = results.coarse_volume(recipe, trainer, progress)
+        found["iou_with_start"] = 0.0 if now is None else int((now & start).sum()) / int((now | start).sum())
     colour = parse_caption(recipe.prompt).colour if recipe.start and isinstance(prior, ExactPrior) else None
     if colour is not None and colour not in HUELESS:
-        found["hue_error_deg"] = hue_error_deg(mean_colour(extracted.mesh), COLOURS[colour])
+        found["hue_error_deg"] = hue_error_deg(mean_colour(mesh), COLOURS[colour])
     return found
+
+
+def _within(progress: Callable[[int, int], None], low: int, high: int) -> Callable[[int, int], None]:
+    """Return a progress that goes from `low` to `high` of 1000."""
+    return lambda done, total: progress(low + (high - low) * done // total, 1000)
 
 
 def mean_colour(mesh: Mesh) -> tuple[float, float, float]:

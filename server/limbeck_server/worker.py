@@ -94,8 +94,12 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
     starts.check_prompt(recipe, prior)
     trainer = Trainer(prior, assembly.camera_rig(recipe), assembly.trainer_settings(recipe, prior, field), field)
 
-    start = results.score_start(recipe, trainer, prior)
-    volume = starts.start_volume(recipe, trainer)
+    beginning = starts.Beginning({}, None)
+    if starts.needs_measuring(recipe, prior):
+        yield PhaseStarted(name="score", title="Measuring what it starts from")
+        beginning = yield from _with_progress(
+            lambda report: starts.measure(recipe, trainer, prior, report), "score", clock
+        )
     yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
     yield from _optimise(trainer, assembly.value(settings.preview_every), clock)
 
@@ -110,8 +114,10 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
 
     yield PhaseStarted(name="score", title="Comparing with the truth")
     metrics: dict[str, Any] = results.metrics(recipe, trainer, prior, extracted)
-    metrics |= starts.edit_metrics(recipe, prior, extracted, volume)
-    metrics["start"] = start
+    metrics |= yield from _with_progress(
+        lambda report: starts.edit_metrics(recipe, trainer, prior, extracted.mesh, beginning, report), "score", clock
+    )
+    metrics["start"] = beginning.metrics
     metrics["seconds"] = round(clock.seconds(), 2)
     metrics["steps"] = trainer.steps_done
     metrics["prior_evaluations"] = prior.evaluations

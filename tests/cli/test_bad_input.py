@@ -34,7 +34,7 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no steps": (["a duck", "--steps", "0"], ("steps", "1")),
     "negative guidance": (["a duck", "--guidance-scale", "-1"], ("guidance_scale",)),
     "unknown setting": (["a duck", "--set", "colour=3"], ("colour", "learning_rate")),
-    "parameter without value": (["a duck", "--parameter", "threshold"], ("--parameter", "NAME=VALUE", "threshold")),
+    "parameter without value": (["a duck", "--parameter", "threshold"], ("NAME=VALUE", "--parameter threshold=300")),
     "parameter without name": (["a duck", "--parameter", "=3"], ("NAME=VALUE",)),
     "parameter twice": (
         ["a duck", "--loss", "nfsd", "--parameter", "threshold=1", "--parameter", "threshold=2"],
@@ -64,7 +64,13 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["a duck", "--set", "loss_parameters=3", "--parameter", "threshold=1"],
         ("loss_parameters",),
     ),
-    "setting without value": (["a duck", "--set", "steps"], ("NAME=VALUE",)),
+    "setting without value": (["a duck", "--set", "steps"], ("NAME=VALUE", "--set field_resolution=48")),
+    "half a step": (
+        ["a duck", "--loss", "msd", "--parameter", "sampling_steps=2.7"],
+        ("sampling_steps", "whole number", "2.7"),
+    ),
+    "seed that no generator takes": (["a duck", "--seed", "99999999999999999999999"], ("seed",)),
+    "output longer than names are": (["a duck", "--out", "a" * 300 + ".glb"], ("name",)),
     "wrong render size": (["a duck", "--set", "render_size=[[0, 48]]"], ("render_size", "64")),
     "missing rig": (["a duck", "--rig", "nowhere.json"], ("nowhere.json",)),
     "rig that is no JSON": (["a duck", "--rig", "broken.json"], ("broken.json",)),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from limbeck_protocol.errors import LimbeckError
+from limbeck_server.cli.edit_picture import edit_picture_file, read_picture
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.known_world.pictures import compose_picture, render_buffers
 from limbeck_server.known_world.shapes import SHAPES
+from limbeck_server.priors import stable_diffusion
+from limbeck_server.priors.prior import ModelError
 from limbeck_server.scene.cameras import orbit_views
 from limbeck_server.starts import hue_error_deg
 from PIL import Image
@@ -29,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels = (picture.permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()
     Image.fromarray(pixels).save(place / "mug.png")
     Image.fromarray(pixels[:40]).save(place / "wide.png")
+    Image.fromarray(pixels).resize((200, 200)).save(place / "large.png")
     (place / "text.png").write_text("no picture")
     (place / "note.txt").write_text("no picture")
     return place
@@ -85,12 +91,81 @@ def test_a_picture_is_edited_without_a_server(limbeck, folder: Path) -> None:
     summary = json.loads(answer.stdout)
     assert (summary["out"], summary["steps"], summary["seed"]) == ("a-blue-mug.png", 200, 3)
     assert summary["prior_evaluations"] == 4 * 200
+    assert summary["size"] == [64, 64]
     assert hue_error_deg(mean_colour(folder / "mug.png"), COLOURS["red"]) <= 5.0
     assert hue_error_deg(mean_colour(folder / "a-blue-mug.png"), COLOURS["blue"]) <= 15.0
     before, after = (np.asarray(Image.open(folder / name).convert("RGB")) for name in ("mug.png", "a-blue-mug.png"))
     assert after.shape == before.shape
     # The background is kept.
     assert np.abs(after[:10].astype(int) - before[:10]).mean() <= 4.0
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_a_name_that_is_taken_stays_and_the_size_that_comes_back_is_said(limbeck, folder: Path, tmp_path: Path) -> None:
+    """The picture to edit has the very name that the result would have, and the next one is taken as well."""
+    shutil.copy(folder / "large.png", tmp_path / "a-red-mug.png")
+    (tmp_path / "a-red-mug-2.png").write_text("mine")
+    before = (tmp_path / "a-red-mug.png").read_bytes()
+    arguments = ("edit", "a-red-mug.png", "a red mug", "--from", "a red mug", "--steps", "2", "--json")
+    answer = limbeck(*arguments, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    summary = json.loads(answer.stdout)
+    assert (summary["out"], summary["size"]) == ("a-red-mug-3.png", [64, 64])
+    assert "edited at 64 x 64 pixels" in answer.stderr
+    assert size_of(tmp_path / "a-red-mug-3.png") == (64, 64)
+    assert (tmp_path / "a-red-mug.png").read_bytes() == before
+    assert (tmp_path / "a-red-mug-2.png").read_text() == "mine"
+    # A name that is given is meant.
+    assert limbeck(*arguments, "--out", "a-red-mug-2.png", cwd=tmp_path).returncode == 0
+    assert size_of(tmp_path / "a-red-mug-2.png") == (64, 64)
+
+
+def test_a_picture_is_never_its_own_result(limbeck, folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "mug.png", tmp_path / "mug.png")
+    (tmp_path / "link.png").symlink_to("mug.png")
+    before = (tmp_path / "mug.png").read_bytes()
+    for out in ("mug.png", "./mug.png", str(tmp_path / "mug.png"), "link.png"):
+        answer = limbeck("edit", "mug.png", "a blue mug", "--from", "a red mug", "--out", out, cwd=tmp_path)
+        assert answer.returncode == 1, answer.stderr
+        assert "would be lost. Give another name with --out." in answer.stderr
+    assert (tmp_path / "mug.png").read_bytes() == before
+
+
+def test_a_telephones_picture_is_read_the_right_way_up(tmp_path: Path) -> None:
+    """Stored lying on its side, with a note that says so."""
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    pixels[:8] = 255
+    stored = Image.fromarray(np.rot90(pixels).copy())
+    exif = stored.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    stored.save(tmp_path / "photograph.png", exif=exif)
+    assert torch.equal(
+        read_picture(tmp_path / "photograph.png")[0, 0], torch.from_numpy(pixels[..., 0] / 255.0).float()
+    )
+
+
+def test_without_a_server_downloads_are_allowed_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Nothing is fetched here: only what is passed on is looked at, and what is said without leave."""
+    asked: list[bool] = []
+
+    def noted(model: str, device: Any, dtype: Any, allow_download: bool = False) -> None:
+        asked.append(allow_download)
+        raise ModelError("MODEL_NOT_FOUND", "not here")
+
+    monkeypatch.setattr(stable_diffusion, "load_stable_diffusion", noted)
+    for value, allowed in (("1", True), ("0", False)):
+        monkeypatch.setenv("LIMBECK_ALLOW_DOWNLOAD", value)
+        with pytest.raises(LimbeckError):
+            edit_picture_file(
+                folder / "mug.png", "a dog", "a cat", "owner/none", {}, 0, tmp_path / "out.png", as_json=False
+            )
+        assert asked.pop() is allowed
 
 
 # name -> (arguments after `edit`, words that the sentence must hold)
@@ -111,6 +186,32 @@ TABLE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "picture that was a gryphon": (["mug.png", "a blue mug", "--from", "a red gryphon"], ("gryphon",)),
     "picture in no steps": (["mug.png", "a blue mug", "--from", "a red mug", "--steps", "0"], ("steps", "1 and")),
     "picture as a mesh": (["mug.png", "a blue mug", "--from", "a red mug", "--out", "mug.glb"], (".png",)),
+    "picture with a seed that no generator takes": (
+        ["mug.png", "a blue mug", "--from", "a red mug", "--seed", "99999999999999999999999"],
+        ("--seed", "between 0 and 9223372036854775807", "99999999999999999999999", "Correct the option"),
+    ),
+    "picture with a negative seed": (
+        ["mug.png", "a blue mug", "--from", "a red mug", "--seed", "-1"],
+        ("--seed", "between 0 and", "-1"),
+    ),
+    "a name longer than names are": (["a" * 300, "a blue mug"], ("neither a picture", "limbeck jobs list")),
+    "a picture's name longer than names are": (
+        ["a" * 300 + ".png", "a blue mug", "--from", "a red mug"],
+        ("cannot be read",),
+    ),
+    "a result's name longer than names are": (
+        ["mug.png", "a blue mug", "--from", "a red mug", "--out", "a" * 300 + ".png"],
+        ("name",),
+    ),
+    "a mesh as a picture": (["01JD4ZK7Q5R8M2N3P4S5T6V7W8", "a blue mug", "--out", "mug.png"], (".glb", "mug.png")),
+    "setting without value": (
+        ["01JD4ZK7Q5R8M2N3P4S5T6V7W8", "a blue mug", "--set", "steps"],
+        ("NAME=VALUE", "--set field_resolution=48"),
+    ),
+    "missing model": (
+        ["mug.png", "a dog", "--from", "a cat", "--prior", "nobody/nothing"],
+        ("hf download nobody/nothing", "LIMBECK_ALLOW_DOWNLOAD=1"),
+    ),
     "unknown model": (
         ["mug.png", "a blue mug", "--from", "a red mug", "--prior", "./nowhere/model"],
         ("nowhere",),

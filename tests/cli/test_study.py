@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,10 @@ REFUSED: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "a loss without meaning here": (["variance", "--loss", "vsd"], ("vsd", "sds, draw by draw")),
     "a loss that makes nothing": (["losses", "--loss", "dds"], ("dds", "msd")),
     "a file in the folder's place": (["variance", "--out", "taken"], ("taken", "--out")),
+    "a figure that cannot be written": (
+        ["variance", "--loss", "csd", "--out", "odd"],
+        ("odd/variance.png cannot be written", "Choose another --out"),
+    ),
 }
 
 
@@ -36,11 +42,37 @@ REFUSED: dict[str, tuple[list[str], tuple[str, ...]]] = {
 def test_bad_input_is_a_sentence(limbeck, tmp_path: Path, case: str) -> None:
     arguments, words = REFUSED[case]
     (tmp_path / "taken").write_text("a file")
+    (tmp_path / "odd" / "variance.png").mkdir(parents=True)
     answer = limbeck("study", *arguments, "--quick", cwd=tmp_path)
     assert answer.returncode == 1
     assert answer.stdout == ""
     assert "Traceback" not in answer.stderr
     assert all(word in answer.stderr for word in words), answer.stderr
+    assert "Correct the field" not in answer.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    limbeck, tmp_path: Path, closed_folder: Path
+) -> None:
+    begun = time.monotonic()
+    answer = limbeck("study", "ablation", "--out", str(closed_folder), cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert f"The folder {closed_folder} cannot be written" in answer.stderr
+    assert "Choose another --out." in answer.stderr
+    assert time.monotonic() - begun < 60.0
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Path:
+    """One in which nobody can make a file, root included where there is a /proc."""
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0o500)
+        return folder
+    if not Path("/proc/self").is_dir():
+        pytest.skip("who runs this may write everywhere")
+    return Path("/proc/self")
 
 
 def test_a_study_prints_its_table_and_its_choices_and_leaves_figures(limbeck, tmp_path: Path) -> None:

@@ -91,6 +91,28 @@ BAD: dict[str, Bad] = {
         to_do="Correct the field",
         parameters={"inversion_steps": 0.0},
     ),
+    "a fraction of a step": Bad(
+        "msd",
+        expected="sampling_steps must be a whole number between 1 and 1000",
+        came="got 2.7",
+        to_do="Correct the field",
+        parameters={"sampling_steps": 2.7},
+    ),
+    "a fraction of a rank": Bad(
+        "vsd",
+        expected="lora_rank must be a whole number between 1 and 128",
+        came="got 4.5",
+        to_do="Correct the field",
+        parameters={"lora_rank": 4.5},
+        prior=NETWORK,
+    ),
+    "a fraction of a timestep": Bad(
+        "sdi",
+        expected="inversion_floor must be a whole number between 0 and 999",
+        came="got 100.25",
+        to_do="Correct the field",
+        parameters={"inversion_floor": 100.25},
+    ),
     "unbiased MSD with a network": Bad(
         "msd",
         expected="only a prior in closed form",
@@ -216,3 +238,23 @@ def test_lora_on_a_network_without_attention_is_refused_by_the_job(
     assert (caught.value.code, caught.value.remedy.field) == (ErrorCode.INVALID_FIELD, "recipe.loss")
     for words in ("trains LoRA on the attention layers", "this UNet has none", "Choose another loss, such as 'sds'"):
         assert words in str(caught.value)
+
+
+WHOLE = {"sampling_steps", "inversion_floor", "interval", "interval_start", "lora_rank", "lora_warmup"}
+
+
+def test_what_counts_something_is_whole_and_so_is_its_default() -> None:
+    parameters = [parameter for loss in LOSSES.values() for parameter in loss.parameters]
+    assert {parameter.name for parameter in parameters if parameter.whole} == WHOLE
+    for parameter in parameters:
+        assert not parameter.whole or float(parameter.default).is_integer(), parameter.name
+
+
+@pytest.mark.parametrize(("loss", "parameters"), [("msd", {"sampling_steps": 3.0}), ("sdi", {"inversion_steps": 2.5})])
+def test_whole_numbers_and_fractions_where_they_mean_something_are_taken(
+    loss: str, parameters: dict[str, float | str]
+) -> None:
+    recipe = Recipe(prompt="a red cube", preset="quick", loss=loss, settings=Settings(loss_parameters=parameters))
+    completed = recipes.complete(recipe).settings.loss_parameters
+    assert isinstance(completed, dict)
+    assert parameters.items() <= completed.items()

@@ -12,9 +12,9 @@ import torch
 from limbeck_protocol.editing import edit_recipe
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.messages import Artifact, Finished, JobInfo
+from limbeck_protocol.messages import Artifact, Finished, JobInfo, PhaseStarted, WorkerProgress
 from limbeck_protocol.recipe import FIELD_FILE, Recipe, Settings, Start
-from limbeck_server import recipes, worker
+from limbeck_server import recipes, results, worker
 from limbeck_server.scene.field_file import load_field
 from limbeck_server.starts import hue_error_deg, read_field
 from safetensors.torch import save_file
@@ -98,9 +98,47 @@ def test_an_edit_changes_nothing_in_the_job_that_it_starts_from(blue: Made, red:
 
 
 def test_an_edit_to_the_same_prompt_changes_nothing(red: Made) -> None:
-    same = edited(red, "job-same", "a red sphere", settings={"regularizers": {}, "steps": 10})
+    """With the preset's own regularisers, and a mesh that is cut otherwise than the start's was."""
+    same = edited(red, "job-same", "a red sphere", settings={"steps": 10, "mesh_resolution": 48})
     assert same.metrics["iou_with_start"] == 1.0
     assert same.metrics["hue_error_deg"] <= 15.0
+    before, after = (load_field(made.field_path) for made in (red, same))
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.7
+    with torch.no_grad():
+        (density, colour), (new_density, new_colour) = (f.density_and_colour(points) for f in (before, after))
+    assert torch.equal(colour, new_colour)
+    # Another pace stores the same density in other units.
+    torch.testing.assert_close(density, new_density, rtol=1e-4, atol=1e-4)
+
+
+def test_the_start_is_measured_in_a_phase_of_its_own_that_tells_how_far_it_is(red: Made) -> None:
+    settings = Settings(steps=2, field="voxels", field_resolution=24)
+    recipe = recipes.complete(edit_recipe(red.job, "a blue sphere", settings=settings))
+    events = list(worker.run(recipe, red.folder.parent / "job-told"))
+    phases = [event.title for event in events if isinstance(event, PhaseStarted)]
+    assert phases[:2] == ["Preparing the prior", "Measuring what it starts from"]
+    titles = [event.title if isinstance(event, PhaseStarted) else "" for event in events]
+    first, last = titles.index("Measuring what it starts from"), titles.index("Distilling with dds")
+    told = [event.progress for event in events[first:last] if isinstance(event, WorkerProgress)]
+    assert told
+    assert all(progress.phase == "score" and 0 <= progress.step <= progress.steps == 1000 for progress in told)
+    assert [progress.step for progress in told] == sorted(progress.step for progress in told)
+
+
+def test_how_much_is_kept_is_measured_alike_however_finely_the_mesh_is_cut(
+    red: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts: list[int] = []
+    real = results.find_surface
+
+    def noted(density: Any, views: Any, settings: Any, progress: Any = None) -> Any:
+        cuts.append(settings.resolution)
+        return real(density, views, settings, progress)
+
+    monkeypatch.setattr(results, "find_surface", noted)
+    edited(red, "job-cut", "a blue sphere", settings={"steps": 2, "mesh_resolution": 96})
+    # Volume and score of the start; the mesh itself; volume of the result.
+    assert cuts == [64, 64, 96, 64]
 
 
 def test_another_loss_just_begins_there(red: Made) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from limbeck_protocol.messages import JobInfo
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+SHOWN = 80
+"""Characters of a wrong name that a sentence repeats."""
 
 
 def edit(
@@ -38,17 +40,22 @@ def edit(
     settings: Setting = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where it goes, .glb or .png; named after the prompt by default."),
+        typer.Option(
+            metavar="FILE",
+            help="Where it goes, .glb or .png; named after the prompt by default, with a number where that is taken.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Edit what a job has made, or a picture, by Delta Denoising Score: only what the new prompt changes changes."""
-    from limbeck_server.cli.generate import absolute_folder, file_name, read_parameters, read_settings
-    from limbeck_server.cli.output import check_writable
+    """Edit what a job has made, or a picture, by Delta Denoising Score: only what the new prompt changes changes.
+
+    A picture comes back as large as the prior's own pictures: 64 x 64 pixels for exact, 512 or 768 a side for Stable
+    Diffusion.
+    """
+    from limbeck_server.cli.generate import absolute_folder, read_parameters, read_settings
 
     is_picture = _is_picture(what)
-    out = out or Path(file_name(prompt) + (".png" if is_picture else ".glb"))
-    check_writable(out)
+    out = _output(what, prompt, out, is_picture=is_picture)
     given = {"steps": steps, "guidance_scale": guidance_scale, "learning_rate": learning_rate}
     wanted = {name: value for name, value in given.items() if value is not None}
     prior = None if prior is None else absolute_folder(prior)
@@ -81,7 +88,7 @@ def edit_job(
     with _client_of(job_id) as client:
         if source_prompt is not None:
             changes = changes | {"start": Start(job_id=job_id, prompt=source_prompt)}
-        job: JobInfo = run_job(client, edit_recipe(client.job(job_id), prompt, **changes))
+        job: JobInfo = run_job(client, edit_recipe(client.job(job_id), prompt, welcome=client.welcome, **changes))
         client.fetch_artifact(job.job_id, "mesh.glb", out)
     say(f"{out} ({human_seconds(job.metrics.get('seconds'))}, job {job.job_id})")
     for line in metric_lines(job.metrics):
@@ -104,14 +111,42 @@ def _client_of(job_id: str) -> Client:
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", job_id):
         code = ErrorCode.CANNOT_READ
-        sentence = f"{job_id!r} is neither a picture file that exists nor a job id."
+        shown = job_id if len(job_id) <= SHOWN else job_id[:SHOWN] + "..."
+        sentence = f"{shown!r} is neither a picture file that exists nor a job id."
         raise LimbeckError(code, sentence, remedy_for(code, label="Name a picture, or a job of `limbeck jobs list`."))
     return connect()
 
 
 def _is_picture(what: str) -> bool:
+    from limbeck_server.cli.output import is_file
+
     path = Path(what)
-    return path.suffix.lower() in PICTURE_SUFFIXES or path.is_file()
+    return path.suffix.lower() in PICTURE_SUFFIXES or is_file(path)
+
+
+def _output(what: str, prompt: str, out: Path | None, *, is_picture: bool) -> Path:
+    """Return where the edit goes: what was asked for, or else a name of the prompt's that nothing has yet.
+
+    Raises:
+        LimbeckError: it is of the wrong kind, is the picture itself, or cannot be written.
+    """
+    from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+
+    from limbeck_server.cli.generate import file_name
+    from limbeck_server.cli.output import check_writable, is_file, unused
+
+    suffix, kind = (".png", "An edited picture is a PNG file") if is_picture else (".glb", "An edit of a job is a mesh")
+    if out is None:
+        out = unused(Path(file_name(prompt) + suffix))
+    code = ErrorCode.CANNOT_WRITE
+    if out.suffix.lower() != suffix:
+        sentence = f"{kind}; {out.name!r} does not end in {suffix}."
+        raise LimbeckError(code, sentence, remedy_for(code, label=f"Name it {out.stem + suffix}."))
+    check_writable(out)
+    if is_picture and is_file(out) and is_file(Path(what)) and out.samefile(what):
+        sentence = f"{out} is the picture to edit itself; it would be lost."
+        raise LimbeckError(code, sentence, remedy_for(code, label="Give another name with --out."))
+    return out
 
 
 def _refuse_for_pictures(*, loss: str, **others: Any) -> None:

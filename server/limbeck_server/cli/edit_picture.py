@@ -30,8 +30,10 @@ class PictureDefaults:
 NETWORK = PictureDefaults(steps=200, guidance_scale=7.5, learning_rate=0.0488)
 # Tuned by eye: at scale 1 a red mug is violet after 200 steps on its way to blue, at 2 it is blue.
 EXACT = PictureDefaults(steps=200, guidance_scale=2.0, learning_rate=0.05)
-TIMESTEP_MIN, TIMESTEP_MAX = 0.05, 0.949
+TIMESTEP_MIN, TIMESTEP_MAX = 0.05, 0.948
 """The notebook draws t from 50 to 948."""
+MAX_SEED = 2**63 - 1
+"""As a recipe's."""
 
 
 def edit_picture_file(
@@ -48,7 +50,7 @@ def edit_picture_file(
     """Edit the picture at `path` and write it to `out`.
 
     Args:
-        path: a square picture.
+        path: a square picture, of any size; it comes back as large as the prior's own.
         prompt: what it should show.
         source_prompt: what it shows.
         prior_name: `exact`, `stable-diffusion`, a hub id or a folder.
@@ -62,13 +64,14 @@ def edit_picture_file(
     """
     from limbeck_server.cli.output import print_json, say
 
-    _check(prompt, source_prompt, given, out)
+    _check(prompt, source_prompt, given, seed)
     assert source_prompt is not None
     picture = read_picture(path)
     prior = _load_prior(prior_name, prompt, source_prompt)
     found, report = _edit(prior, picture, prompt, source_prompt, given, seed)
     write_picture(found, out)
-    say(f"{out} ({report['seconds']:.0f} s)")
+    width, height = report["size"]
+    say(f"{out}: edited at {width} x {height} pixels, the prior's own size ({report['seconds']:.0f} s)")
     if as_json:
         print_json({"out": str(out), "prompt": prompt, "from": source_prompt, "prior": prior_name} | report)
 
@@ -82,15 +85,16 @@ def read_picture(path: Path) -> Tensor:
     import numpy as np
     import torch
     from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     code = ErrorCode.CANNOT_READ
     try:
         with Image.open(path) as file:
-            picture = file.convert("RGBA")
+            # A telephone stores what it saw as it lay in the hand, and a note which way is up.
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
     except FileNotFoundError as error:
         raise LimbeckError(code, f"There is no picture {path}.", remedy_for(code)) from error
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise LimbeckError(code, f"The picture {path} cannot be read: {error}.", remedy_for(code)) from error
     if picture.width != picture.height:
         sentence = f"The picture {path} is {picture.width} x {picture.height} pixels; a square one was expected."
@@ -110,7 +114,7 @@ def write_picture(picture: Tensor, path: Path) -> None:
     part.replace(path)
 
 
-def _check(prompt: str, source_prompt: str | None, given: dict[str, Any], out: Path) -> None:
+def _check(prompt: str, source_prompt: str | None, given: dict[str, Any], seed: int) -> None:
     from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 
     code = ErrorCode.INVALID_FIELD
@@ -118,15 +122,16 @@ def _check(prompt: str, source_prompt: str | None, given: dict[str, Any], out: P
         sentence = "An edit needs two prompts: what the picture should show, and what it shows now."
         label = "Say both: limbeck edit PICTURE.png 'a blue mug' --from 'a red mug'."
         raise LimbeckError(code, sentence, remedy_for(code, label=label))
-    if out.suffix.lower() != ".png":
-        sentence = f"An edited picture is a PNG file; {out.name!r} does not end in .png."
-        raise LimbeckError(ErrorCode.CANNOT_WRITE, sentence)
+    label = "Correct the option that the sentence names."
     bounds = {"steps": (1, 100_000), "guidance_scale": (0.0, 1000.0), "learning_rate": (1e-9, 10.0)}
     for name, value in given.items():
         low, high = bounds[name]
         if not low <= value <= high:
-            sentence = f"{name} must lie between {low:g} and {high:g}, got {value:g}."
-            raise LimbeckError(code, sentence, remedy_for(code, field=name))
+            sentence = f"--{name.replace('_', '-')} must lie between {low:g} and {high:g}, got {value:g}."
+            raise LimbeckError(code, sentence, remedy_for(code, label=label))
+    if not 0 <= seed <= MAX_SEED:
+        sentence = f"--seed must lie between 0 and {MAX_SEED} (2^63 - 1), got {seed}."
+        raise LimbeckError(code, sentence, remedy_for(code, label=label))
 
 
 def _load_prior(name: str, prompt: str, source_prompt: str) -> Prior:
@@ -148,9 +153,13 @@ def _load_prior(name: str, prompt: str, source_prompt: str) -> Prior:
 
             prior: Prior = load_exact_prior(prompt, PICTURE_SIZE, device, also=[source_prompt])
         else:
+            import os
+
+            from limbeck_server.assembly import ALLOW_DOWNLOAD
             from limbeck_server.priors.stable_diffusion import load_stable_diffusion
 
-            prior = load_stable_diffusion(name, device, network_dtype(device))
+            allow_download = os.environ.get(ALLOW_DOWNLOAD) == "1"
+            prior = load_stable_diffusion(name, device, network_dtype(device), allow_download)
         for text in (prompt, source_prompt):
             prior.check_prompt(text)
     except PromptError as error:
@@ -195,15 +204,18 @@ def _edit(
     except DivergedError as error:
         code = ErrorCode.NUMERIC_DIVERGED
         raise LimbeckError(code, as_sentence(error), remedy_for(code)) from error
+    seconds = time.monotonic() - begun
+    edited = prior.decode_latents(moved)
     report = {
+        "size": [edited.shape[3], edited.shape[2]],
         "steps": settings.steps,
         "guidance_scale": settings.guidance_scale,
         "learning_rate": settings.learning_rate,
         "seed": seed,
-        "seconds": time.monotonic() - begun,
+        "seconds": seconds,
         "prior_evaluations": prior.evaluations,
     }
-    return prior.decode_latents(moved), report
+    return edited, report
 
 
 def _progress_bar(steps: int) -> Any:

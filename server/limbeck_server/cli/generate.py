@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from limbeck_protocol.client import Client
+    from limbeck_protocol.errors import LimbeckError
     from limbeck_protocol.messages import JobInfo
     from limbeck_protocol.recipe import Recipe, Rig, Settings
 
@@ -155,7 +156,9 @@ def read_settings(
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise LimbeckError(ErrorCode.INVALID_FIELD, f"--set wants NAME=VALUE, got {pair!r}.")
+            code = ErrorCode.INVALID_FIELD
+            label = "Write it so: --set field_resolution=48."
+            raise LimbeckError(code, f"--set wants NAME=VALUE, got {pair!r}.", remedy_for(code, label=label))
         try:
             values[name] = json.loads(text)
         except json.JSONDecodeError:
@@ -168,9 +171,9 @@ def read_settings(
     except msgspec.ValidationError as error:
         code = ErrorCode.INVALID_FIELD
         known = ", ".join(Settings.__struct_fields__)
-        raise LimbeckError(
-            code, f"A setting is not usable: {error}. The settings are: {known}.", remedy_for(code, field="settings")
-        ) from error
+        sentence = f"A setting is not usable: {error}. The settings are: {known}."
+        label = "Correct that option, or leave it out: the preset has a value."
+        raise LimbeckError(code, sentence, remedy_for(code, label=label, field="settings")) from error
 
 
 def read_parameters(pairs: list[str]) -> dict[str, float | str]:
@@ -183,25 +186,31 @@ def read_parameters(pairs: list[str]) -> dict[str, float | str]:
     """
     import math
 
-    from limbeck_protocol.errors import ErrorCode, LimbeckError
-
     found: dict[str, float | str] = {}
     for pair in pairs:
         name, _, text = (part.strip() for part in pair.partition("="))
         if not name or not text:
-            sentence = f"--parameter wants NAME=VALUE, such as threshold=300, got {pair!r}."
-            raise LimbeckError(ErrorCode.INVALID_FIELD, sentence)
+            raise _bad_parameter(f"--parameter wants NAME=VALUE, got {pair!r}.", "threshold=300")
         if name in found:
-            raise LimbeckError(ErrorCode.INVALID_FIELD, f"--parameter names {name!r} twice; once was expected.")
+            raise _bad_parameter(f"--parameter names {name!r} twice; once was expected.", pair.strip())
         try:
             found[name] = float(text)
         except ValueError:
             found[name] = text
         else:
             if not math.isfinite(float(text)):
-                sentence = f"--parameter wants a finite number or a word for {name!r}, got {text}."
-                raise LimbeckError(ErrorCode.INVALID_FIELD, sentence)
+                raise _bad_parameter(
+                    f"--parameter wants a finite number or a word for {name!r}, got {text}.", f"{name}=1"
+                )
     return found
+
+
+def _bad_parameter(sentence: str, example: str) -> LimbeckError:
+    from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
+
+    code = ErrorCode.INVALID_FIELD
+    label = f"Write it so: --parameter {example}; `limbeck presets` lists the parameters."
+    return LimbeckError(code, sentence, remedy_for(code, label=label))
 
 
 def metric_lines(metrics: dict[str, Any]) -> list[str]:

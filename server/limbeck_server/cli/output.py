@@ -47,13 +47,34 @@ def check_writable(path: Path) -> None:
     Raises:
         LimbeckError: the folder is missing or closed, or the path is a folder.
     """
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise LimbeckError(ErrorCode.CANNOT_WRITE, f"No file can have that name: {error.strerror}.") from error
     folder = path.resolve().parent
-    if path.is_dir():
+    if is_folder:
         raise LimbeckError(ErrorCode.CANNOT_WRITE, f"{path} is a folder; a file name was expected.")
     if not folder.is_dir():
         raise LimbeckError(ErrorCode.CANNOT_WRITE, f"There is no folder {folder}.")
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise LimbeckError(ErrorCode.CANNOT_WRITE, f"{path} cannot be written: permission denied.")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; a name that is too long for one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or the first of `name-2`, `name-3`, ... that nothing has: what is there stays."""
+    found, number = path, 1
+    while found.exists() or found.is_symlink():
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found
 
 
 class JobDisplay:

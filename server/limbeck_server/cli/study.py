@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PRESET = "quick"
 """Of the jobs that the study `losses` runs."""
+ANOTHER_FOLDER = "Choose another --out."
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def study(
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="LOSS", help="Only this one; repeatable. All by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of all noise.", min=0, max=2**63 - 1)] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where the figures go; study-NAME by default.")
@@ -76,7 +77,7 @@ def study(
     if name == "losses":
         given |= {"job": _job(seed, threads), "setting": f"preset {PRESET!r}"}
     begun = time.monotonic()
-    with _told(say) as tell, _sentences():
+    with _told(say) as tell, _sentences(folder):
         result = module.run(quick=quick, seed=seed, out=folder, say=tell, **given)
     seconds = round(time.monotonic() - begun, 1)
     if as_json:
@@ -105,48 +106,60 @@ def _check(name: str, given: dict[str, Any]) -> None:
     from limbeck_server.distillation.losses import LOSSES
 
     if name not in STUDIES:
-        raise _error(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.")
+        raise _error(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.", "Name one of these.")
     options = {"prompt": "--prompt", "losses": "--loss"}
     for option in given:
         if option not in STUDIES[name].takes:
             fit = [other for other, one in STUDIES.items() if option in one.takes]
-            raise _error(f"The study {name!r} takes no {options[option]}; {', '.join(fit)} do. Leave it out.")
+            raise _error(f"The study {name!r} takes no {options[option]}; {', '.join(fit)} do.", "Leave it out.")
     for loss in given.get("losses", ()):
         if loss not in LOSSES:
-            raise _error(f"There is no loss {loss!r}; there are: {', '.join(LOSSES)}.", ErrorCode.UNKNOWN_LOSS)
+            sentence = f"There is no loss {loss!r}; there are: {', '.join(LOSSES)}."
+            raise _error(sentence, "Name one of these with --loss.", ErrorCode.UNKNOWN_LOSS)
 
 
 def _folder(path: Path) -> Path:
-    """Return the folder for the figures, made if it is not there."""
+    """Return the folder for the figures, made if it is not there; one that cannot be written is refused at once."""
+    import tempfile
+
     from limbeck_protocol.errors import ErrorCode
 
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
-        raise _error(
-            f"The folder {path} cannot be made: {why}. Choose another --out.", ErrorCode.CANNOT_WRITE
-        ) from error
-    return path
+        raise _error(f"The folder {path} cannot be made: {why}.", ANOTHER_FOLDER, ErrorCode.CANNOT_WRITE) from error
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        sentence = f"The folder {path} cannot be written: {error.strerror}."
+        raise _error(sentence, ANOTHER_FOLDER, ErrorCode.CANNOT_WRITE) from error
 
 
-def _error(message: str, code: ErrorCode | None = None) -> LimbeckError:
-    from limbeck_protocol.errors import ErrorCode, LimbeckError
+def _error(message: str, label: str, code: ErrorCode | None = None) -> LimbeckError:
+    from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 
-    return LimbeckError(code or ErrorCode.INVALID_FIELD, message)
+    code = code or ErrorCode.INVALID_FIELD
+    return LimbeckError(code, message, remedy_for(code, label=label))
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """What the core refuses becomes an error of the command line."""
-    from limbeck_protocol.errors import as_sentence
+def _sentences(folder: Path) -> Iterator[None]:
+    """What the core refuses, and what the disk refuses later, becomes an error of the command line."""
+    from limbeck_protocol.errors import ErrorCode, as_sentence
 
     from limbeck_server.distillation.injection import DivergedError
 
     try:
         yield
-    except (ValueError, DivergedError) as error:
-        raise _error(as_sentence(error)) from error
+    except DivergedError as error:
+        raise _error(as_sentence(error), "Choose another --seed.", ErrorCode.NUMERIC_DIVERGED) from error
+    except ValueError as error:
+        raise _error(as_sentence(error), "Choose another --prompt or --loss.") from error
+    except OSError as error:
+        sentence = f"{error.filename or folder} cannot be written: {error.strerror or error}."
+        raise _error(sentence, ANOTHER_FOLDER, ErrorCode.CANNOT_WRITE) from error
 
 
 @contextmanager

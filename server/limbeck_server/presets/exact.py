@@ -74,8 +74,8 @@ _ISM = Settings(
 )
 # Edits: Delta Denoising Score (Hertz et al. 2023) with the authors' uniform w and timesteps, on a field that exists.
 # While a colour is wrong, see-through is the quicker way out: a red mug loses shape on its way to blue (IoU with itself
-# 0.835, and 0.65 at a lower rate) unless density is slower than colour. At pace 0.3: 0.941, hue off by 7 degrees, and a
-# mug still becomes a bottle (IoU 0.751); at 0.1: 0.977 and 7 degrees, but the bottle stays a mug (0.326).
+# 0.835, and 0.65 at a lower rate) unless density is slower than colour. At pace 0.3: 0.933, hue off by 6 degrees, and a
+# mug still becomes a bottle (IoU 0.750); at 0.1: 0.977 and 7 degrees, but the bottle stays a mug (0.326).
 _DDS = Settings(
     steps=200,
     guidance_scale=1.0,

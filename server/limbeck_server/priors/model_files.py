@@ -95,7 +95,8 @@ def find_model(model: str, allow_download: bool = False) -> ModelFiles:
     raise damaged or ModelError(
         "MODEL_NOT_FOUND",
         f"The model is not installed: {looked} in the Hugging Face cache. Get it with `{download_command(names[0])}`, "
-        "or allow the download with `limbeck serve --allow-download`.",
+        "or allow the download: to a server's jobs with `limbeck serve --allow-download`, to a command that needs no "
+        "server with LIMBECK_ALLOW_DOWNLOAD=1 in its environment.",
     )
 
 
