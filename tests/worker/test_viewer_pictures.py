@@ -91,7 +91,7 @@ def test_cameras_inside_and_far_away_see_something_finite(trainer: Trainer, dist
 
 
 def state_of(trainer: Trainer) -> list[bytes]:
-    tensors = [*trainer.field.state_dict().values(), *trainer.occupancy.state_dict().values()]
+    tensors = [*trainer.field.state_dict().values(), *trainer.stage.occupancy.state_dict().values()]
     tensors += [trainer.generator.get_state(), torch.get_rng_state()]
     return [tensor.detach().cpu().numpy().tobytes() for tensor in tensors]
 
