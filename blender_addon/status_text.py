@@ -18,6 +18,7 @@ _JOB_SENTENCES = {
 }
 _PHASES = {
     "views": "Preparing the prior",
+    "start": "Measuring what it starts from",
     "optimise": "Distilling",
     "mesh": "Making the mesh",
     "texture": "Baking the texture",

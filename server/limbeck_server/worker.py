@@ -96,9 +96,10 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
 
     beginning = starts.Beginning({}, None)
     if starts.needs_measuring(recipe, prior):
-        yield PhaseStarted(name="score", title="Measuring what it starts from")
+        # Not the phase `score`: that is one of the export, which the job would then be in before it has begun.
+        yield PhaseStarted(name="start", title="Measuring what it starts from")
         beginning = yield from _with_progress(
-            lambda report: starts.measure(recipe, trainer, prior, report), "score", clock
+            lambda report: starts.measure(recipe, trainer, prior, report), "start", clock
         )
     yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
     yield from _optimise(trainer, assembly.value(settings.preview_every), clock)

@@ -164,7 +164,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The latest word of a running job; kept in memory only."""
 
     phase: str
-    """`views` (the prior prepares itself), `optimise`, `mesh`, `texture`, `score`."""
+    """`views` (the prior prepares itself), `start` (is measured), `optimise`, `mesh`, `texture`, `score`."""
     step: int
     steps: int
     loss: float | None = None

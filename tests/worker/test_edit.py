@@ -121,7 +121,7 @@ def test_the_start_is_measured_in_a_phase_of_its_own_that_tells_how_far_it_is(re
     first, last = titles.index("Measuring what it starts from"), titles.index("Distilling with dds")
     told = [event.progress for event in events[first:last] if isinstance(event, WorkerProgress)]
     assert told
-    assert all(progress.phase == "score" and 0 <= progress.step <= progress.steps == 1000 for progress in told)
+    assert all(progress.phase == "start" and 0 <= progress.step <= progress.steps == 1000 for progress in told)
     assert [progress.step for progress in told] == sorted(progress.step for progress in told)
 
 
