@@ -34,10 +34,9 @@ train(settings, Path(sys.argv[1]), cache_folder=Path(sys.argv[2]), save_seconds=
 """
 
 
-@pytest.fixture(scope="session")
-def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of views that all trainings here share."""
-    return tmp_path_factory.mktemp("views")
+@pytest.fixture
+def views(training_views: Path) -> Path:
+    return training_views
 
 
 def weights_in(folder: Path) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ app = typer.Typer(help="The network prior: train, score, samples.", no_args_is_h
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+Model = Annotated[str, typer.Argument(metavar="FOLDER", help="A model that limbeck prior train has made.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
@@ -27,7 +28,10 @@ def train(
         int | None, typer.Option(help="Steps in all; 10000, or what the run in the folder had.", min=1)
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures a step; 32, or as before.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights and batches; 0, or as before.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights and batches; 0, or as before.", min=0, max=2**31 - 1)
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Stored views of every shape; 960, or as before.", min=1)] = None,
     device: Device = "auto",
     threads: Threads = 1,
     as_json: Json = False,
@@ -40,7 +44,7 @@ def train(
     from limbeck_server.cli.output import print_json, say
 
     _make_folder(out)
-    given = {"iterations": iterations, "batch": batch, "seed": seed}
+    given = {"iterations": iterations, "batch": batch, "seed": seed, "views_per_shape": views}
     with _sentences():
         import torch
 
@@ -65,6 +69,104 @@ def train(
         say(f"The model is in {model}.")
     if as_json:
         print_json({"model": str(model), "iterations_done": done, **settings.as_json()})
+
+
+@app.command("score")
+def score(
+    model: Model,
+    prompts: Annotated[int, typer.Option(help="Of pairs seen in training, and as many never seen.", min=1)] = 20,
+    samples: Annotated[int, typer.Option(help="Pictures of each prompt.", min=1)] = 16,
+    guidance_scale: Annotated[float, typer.Option(help="Of the sampler.", min=0.0)] = 5.0,
+    steps: Annotated[int, typer.Option(help="Of the sampler.", min=1, max=1000)] = 25,
+    pictures: Annotated[int, typer.Option(help="For the denoising error, at every timestep; 0: none.", min=0)] = 32,
+    views: Annotated[int | None, typer.Option(help="Stored views of every shape; those of training.", min=2)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts and pictures: a rough answer.")] = False,
+    seed: Annotated[int, typer.Option(help="Of prompts, pictures and noise.", min=0)] = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Score a trained model: do its pictures show what was asked for, and how far is it from the exact prior?
+
+    Pictures are drawn by DDIM and judged by the exact prior's posterior over colours and shapes, pairs that training
+    never saw apart. The denoising error is the distance of its predictions from the exact ones, by timestep.
+    """
+    from limbeck_server.cli.output import print_json
+
+    with _sentences(), _spinner() as say:
+        import time
+
+        import torch
+
+        from limbeck_server.distillation.device import choose_device
+        from limbeck_server.priors.training import score as scoring
+        from limbeck_server.priors.training.batches import load_world
+        from limbeck_server.priors.training.judging import load_judge
+        from limbeck_server.priors.training.trained import load_trained
+
+        torch.set_num_threads(threads)
+        begun = time.monotonic()
+        prior = load_trained(model, choose_device(device))
+        if quick:
+            prompts, samples, pictures = max(1, prompts // 2), max(1, samples // 5), pictures // 4
+        say("views of the known world")
+        trained_on = prior.card.training.get("views_per_shape")
+        per_shape = views or (trained_on if isinstance(trained_on, int) and trained_on >= 2 else 960)
+        judge = load_judge(prior.image_size, views_per_shape=per_shape)
+        found = scoring.score_samples(prior, judge, prompts, samples, guidance_scale, steps, seed, say)
+        found["denoising"] = []
+        if pictures:
+            world = load_world(per_shape, prior.image_size)
+            found["denoising"] = scoring.score_denoising(prior, world, pictures, seed=seed, say=say)
+    if as_json:
+        sampler = {"guidance_scale": guidance_scale, "steps": steps, "seed": seed}
+        seconds = round(time.monotonic() - begun, 1)
+        print_json(found | sampler | {"model": prior.name, "training": prior.card.training, "seconds": seconds})
+    else:
+        print(scoring.summary(found))
+
+
+@app.command("samples")
+def samples(
+    model: Model,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", metavar="TEXT", help="Of a picture; repeatable. 24 by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The PNG file.")] = Path("samples.png"),
+    guidance_scale: Annotated[float, typer.Option(help="Of the sampler.", min=0.0)] = 5.0,
+    steps: Annotated[int, typer.Option(help="Of the sampler.", min=1, max=1000)] = 25,
+    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    columns: Annotated[int, typer.Option(help="Pictures in a row.", min=1)] = 8,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Draw pictures with a trained model: a sheet of them in one PNG file."""
+    from limbeck_server.cli.output import check_writable, say
+
+    check_writable(out)
+    with _sentences():
+        import torch
+
+        from limbeck_server.distillation.device import choose_device
+        from limbeck_server.priors.training.preview import PROMPTS, write_preview
+
+        torch.set_num_threads(threads)
+        texts = tuple(prompt or PROMPTS)
+        write_preview(model, out, choose_device(device), texts, seed, guidance_scale, steps, min(columns, len(texts)))
+    say(f"{out}: " + ", ".join(texts))
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[str], None]]:
+    """What is being done and for how long, on standard error; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda text: bar.update(task, description=text)
 
 
 class _TrainingBar:

@@ -51,6 +51,8 @@ class StableDiffusionPrior:
     VAE they are the pictures themselves, in -1..1.
 
     Attributes:
+        card: what its folder says of itself.
+        space: what its latents are.
         shaded: unless the model's card says so, its pictures show light, but it says nothing of where that comes from:
             the scene may add its own shading.
     """
@@ -71,14 +73,14 @@ class StableDiffusionPrior:
         self.image_size = self.space.image_size
         """Side in pixels of the pictures that latents are made of: 512 for the base models, 768 for 2.1."""
         self.max_tokens = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
-        self._language = card.language
+        self.card = card
         self._networks = networks
         self._embeddings: dict[str, Tensor] = {}
 
     def check_prompt(self, text: str) -> None:
         """Raise `PromptError` if the text is empty, has words unknown to the model, or is too long with view words."""
-        self._language.check(text)
-        longest = max(self._language.view_suffixes, key=lambda suffix: self._count_tokens(text + suffix))
+        self.card.language.check(text)
+        longest = max(self.card.language.view_suffixes, key=lambda suffix: self._count_tokens(text + suffix))
         view_words = self._count_tokens(text + longest) - self._count_tokens(text)
         room = self.max_tokens - view_words
         if self._count_tokens(text) > room:
@@ -90,11 +92,11 @@ class StableDiffusionPrior:
 
     def view_suffix(self, azimuth_deg: float, elevation_deg: float) -> str:
         """Return the view words of a camera: DreamFusion's, such as ", front view", or what the card's language has."""
-        return self._language.view_suffix(azimuth_deg, elevation_deg)
+        return self.card.language.view_suffix(azimuth_deg, elevation_deg)
 
     def view_negatives(self, azimuth_deg: float, elevation_deg: float) -> tuple[tuple[str, float], ...]:
         """Return Perp-Neg's two negative view words, such as ", side view", and their weights."""
-        return self._language.view_negatives(azimuth_deg, elevation_deg)
+        return self.card.language.view_negatives(azimuth_deg, elevation_deg)
 
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return clean latents (views, c, h', w') of pictures (views, 3, h, w) in 0..1; differentiable.

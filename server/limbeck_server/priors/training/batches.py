@@ -76,6 +76,11 @@ def load_world(
     return World(clean, degraded_views(clean, per_shape))
 
 
+def world_colours() -> ColourModel:
+    """Return how the world's main colours and backgrounds are distributed: the exact prior's own model."""
+    return ColourModel(torch.tensor(list(COLOURS.values()), dtype=torch.float64), COLOUR_STD)
+
+
 def draw_batch(
     world: World, count: int, generator: torch.Generator, shares: CaptionShares | None = None, colours: str = "seen"
 ) -> Batch:
@@ -89,7 +94,7 @@ def draw_batch(
         colours: `seen` leaves out the pairs of `HELD_OUT`; `held out` draws nothing else.
     """
     shares = shares or CaptionShares()
-    model = ColourModel(torch.tensor(list(COLOURS.values()), dtype=torch.float64), COLOUR_STD)
+    model = world_colours()
     degraded = torch.rand(count, generator=generator) < DEGRADED_SHARE
     shapes = torch.randint(len(world.clean.shape_names), (count,), generator=generator)
     unit = torch.rand(count, generator=generator).tolist()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from limbeck_server.priors.stable_diffusion import load_stable_diffusion
 from limbeck_server.priors.training.sampling import GUIDANCE_SCALE, STEPS, sample, write_sheet
+from limbeck_server.priors.training.trained import load_trained
 
 PROMPTS: tuple[str, ...] = (
     *("a red cube", "a blue torus", "a green cone", "a yellow duck", "a purple mushroom", "a green lamp"),
@@ -21,7 +21,7 @@ COLUMNS = 8
 
 
 def write_preview(
-    model: Path,
+    model: str,
     path: Path,
     device: torch.device,
     prompts: Sequence[str] = PROMPTS,
@@ -33,7 +33,7 @@ def write_preview(
     """Write a sheet of a model's pictures, one per prompt, row after row.
 
     Args:
-        model: a folder in diffusers' layout.
+        model: a folder, see `trained.load_trained`.
         path: the PNG file.
         device: where the model is run.
         prompts: what the pictures should show.
@@ -41,9 +41,15 @@ def write_preview(
         guidance_scale: of the sampler.
         steps: likewise.
         columns: pictures in a row.
+
+    Raises:
+        ModelError: the model cannot be used.
+        PromptError: it does not understand a prompt.
     """
-    prior = load_stable_diffusion(str(model), device, torch.float32)
-    shape = tuple(prior.encode_images(torch.zeros(1, 3, prior.image_size, prior.image_size, device=device)).shape[1:])
+    prior = load_trained(model, device)
+    for prompt in prompts:
+        prior.check_prompt(prompt)
+    shape = (3, prior.image_size, prior.image_size)
     generator = torch.Generator().manual_seed(seed)
     latents = sample(prior, prompts, shape, generator, guidance_scale, steps)
     write_sheet(prior.decode_latents(latents), columns, path)

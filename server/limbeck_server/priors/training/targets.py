@@ -17,10 +17,9 @@ from torch import Tensor
 
 from limbeck_server.known_world.captions import AZIMUTH_WORDS, ELEVATION_WORDS, Caption, azimuth_word, elevation_word
 from limbeck_server.known_world.palette import COLOURS
-from limbeck_server.priors.exact import COLOUR_STD
-from limbeck_server.priors.mixture import ColourModel, ViewMixture, posterior_weights
+from limbeck_server.priors.mixture import ViewMixture, posterior_weights
 from limbeck_server.priors.prior import NoiseSchedule
-from limbeck_server.priors.training.batches import Batch, World
+from limbeck_server.priors.training.batches import Batch, World, world_colours
 from limbeck_server.priors.training.held_out import held_out_colour
 from limbeck_server.priors.view_stack import ViewStack
 
@@ -53,7 +52,7 @@ class ExpectedNoise:
 
     def __init__(self, world: World, schedule: NoiseSchedule) -> None:
         self._schedule = schedule
-        colours = ColourModel(torch.tensor(list(COLOURS.values()), dtype=torch.float64), COLOUR_STD)
+        colours = world_colours()
         self._sectors: dict[_Sector, _Views] = {}
         for degraded, library in ((False, world.clean), (True, world.degraded)):
             words = [azimuth_word(azimuth) for azimuth in library.azimuth_deg.tolist()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -49,10 +49,12 @@ def draw_caption(full: Caption, shares: CaptionShares, generator: torch.Generato
     if full.degraded and draws[1] < shares.bare_negative:
         return Caption(degraded=True)
     words = ("shape", "colour", "azimuth", "elevation")
-    absent = [word for word, draw in zip(words, draws[2:], strict=True) if draw < getattr(shares, f"without_{word}")]
-    if len(absent) == len(words):
-        absent.remove("shape")
-    return replace(full, **dict.fromkeys(absent))
+    kept = {
+        word: getattr(full, word)
+        for word, draw in zip(words, draws[2:], strict=True)
+        if draw >= getattr(shares, f"without_{word}")
+    }
+    return Caption(**(kept or {"shape": full.shape}), degraded=full.degraded)
 
 
 def write_caption(caption: Caption, shares: CaptionShares, generator: torch.Generator) -> str:

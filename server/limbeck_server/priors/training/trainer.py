@@ -120,7 +120,7 @@ class TrainingRun:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that the state consists of, under names of its own."""
-        found = {f"weight/{name}": parameter for name, parameter in self.parameters.items()}
+        found: dict[str, Tensor] = {f"weight/{name}": parameter.detach() for name, parameter in self.parameters.items()}
         found |= {f"mean/{name}": mean for name, mean in self.mean.items()}
         for name, parameter in self.parameters.items():
             found |= {f"{moment}/{name}": self.optimizer.state[parameter][moment] for moment in _MOMENTS}
@@ -210,14 +210,14 @@ def iterations_done(folder: Path) -> int:
 def planned_settings(folder: Path, given: Mapping[str, Any]) -> TrainingSettings:
     """Return the settings of the run in a folder, or the default ones where there is none, with what was `given`."""
     stored = stored_index(folder).get("settings", {})
-    kept = {name: stored[name] for name in ("iterations", "batch", "seed") if name in stored}
+    kept = {name: stored[name] for name in ("iterations", "batch", "seed", "views_per_shape") if name in stored}
     return replace(TrainingSettings(), **(kept | dict(given)))
 
 
 def _show(run: TrainingRun, folder: Path) -> None:
     """Write the model as it is, and a sheet of its pictures."""
     export_model(run.denoiser, run.mean, run.settings, run.iteration, folder / MODEL)
-    write_preview(folder / MODEL, folder / f"samples-{run.iteration:07d}.png", run.device)
+    write_preview(str(folder / MODEL), folder / f"samples-{run.iteration:07d}.png", run.device)
 
 
 def _shown(folder: Path) -> int | None:
