@@ -39,7 +39,7 @@ def world(training_views: Path) -> World:
 def test_every_word_of_the_world_is_one_token_and_no_text_is_unknown(tmp_path: Path) -> None:
     reader = build_tokenizer(tmp_path, Architecture())
     words = tokenizer.world_words()
-    assert {"duck", "automobile", "unrealistic", "doughnut", "viewed", "elevation"} - set(words) == {"elevation"}
+    assert {"duck", "automobile", "unrealistic", "doughnut", "viewed"} <= set(words)
     assert [word for word in words if len(reader(word).input_ids) != 3] == []
     assert len(reader(NEGATIVE_PROMPT).input_ids) == 27
     ids = reader("A zéppelin 🦆!").input_ids
