@@ -30,6 +30,7 @@ from limbeck_server.priors.training.targets import ExpectedNoise
 
 LOG, MODEL = "log.jsonl", "model"
 _LOG_EVERY = 10
+_PREVIEW_STEPS = 16
 _SEEDS_PER_RUN = 2**32
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -217,7 +218,8 @@ def planned_settings(folder: Path, given: Mapping[str, Any]) -> TrainingSettings
 def _show(run: TrainingRun, folder: Path) -> None:
     """Write the model as it is, and a sheet of its pictures."""
     export_model(run.denoiser, run.mean, run.settings, run.iteration, folder / MODEL)
-    write_preview(str(folder / MODEL), folder / f"samples-{run.iteration:07d}.png", run.device)
+    sheet = folder / f"samples-{run.iteration:07d}.png"
+    write_preview(str(folder / MODEL), sheet, run.device, steps=_PREVIEW_STEPS)
 
 
 def _shown(folder: Path) -> int | None:
