@@ -19,7 +19,7 @@ from limbeck_server.priors.latent_space import PixelSpace
 from limbeck_server.priors.model_card import CARD
 from limbeck_server.priors.prior import ModelError, ParticleSettings, Prior, PromptError
 from limbeck_server.priors.stable_diffusion import StableDiffusionPrior, load_stable_diffusion
-from limbeck_server.priors.training.architecture import Architecture, build_denoiser, build_tokenizer
+from limbeck_server.priors.training.architecture import build_denoiser, build_tokenizer
 from limbeck_server.priors.training.batches import load_world
 from limbeck_server.priors.training.export import export_model
 from limbeck_server.priors.training.held_out import is_held_out
@@ -40,20 +40,11 @@ from limbeck_server.priors.training.trained import load_trained
 from PIL import Image
 
 CPU = torch.device("cpu")
-SMALL = TrainingSettings(views_per_shape=20, architecture=Architecture(8, (8, 16), 16, 1, 2))
-
-
-def export(folder: Path, settings: TrainingSettings) -> Path:
-    """Untrained networks in the layout of trained ones."""
-    tokens = len(build_tokenizer(folder.parent / "words", settings.architecture))
-    denoiser = build_denoiser(settings.architecture, tokens, seed=0)
-    export_model(denoiser, dict(denoiser.named_parameters()), settings, 0, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(tmp_path_factory.mktemp("small") / "model", SMALL)
+def shipped(tiny_pixel_model: Path) -> Path:
+    return tiny_pixel_model
 
 
 @pytest.fixture
@@ -174,7 +165,12 @@ def test_a_model_of_latents_is_not_scored(tiny_stable_diffusion) -> None:
 
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(tmp_path_factory.mktemp("full") / "model", TrainingSettings())
+    """Untrained networks of the size that is trained."""
+    settings, place = TrainingSettings(), tmp_path_factory.mktemp("full")
+    tokens = len(build_tokenizer(place / "words", settings.architecture))
+    denoiser = build_denoiser(settings.architecture, tokens, seed=0)
+    export_model(denoiser, dict(denoiser.named_parameters()), settings, 0, place / "model")
+    return place / "model"
 
 
 def test_the_folder_is_small_and_holds_no_pickle(full_size: Path) -> None:
