@@ -81,7 +81,7 @@ def score(
     pictures: Annotated[int, typer.Option(help="For the denoising error, at every timestep; 0: none.", min=0)] = 32,
     views: Annotated[int | None, typer.Option(help="Stored views of every shape; those of training.", min=2)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts and pictures: a rough answer.")] = False,
-    seed: Annotated[int, typer.Option(help="Of prompts, pictures and noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of prompts, pictures and noise.", min=0, max=2**63 - 1)] = 0,
     device: Device = "auto",
     threads: Threads = 1,
     as_json: Json = False,
@@ -135,7 +135,7 @@ def samples(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The PNG file.")] = Path("samples.png"),
     guidance_scale: Annotated[float, typer.Option(help="Of the sampler.", min=0.0)] = 5.0,
     steps: Annotated[int, typer.Option(help="Of the sampler.", min=1, max=1000)] = 25,
-    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the noise.", min=0, max=2**63 - 1)] = 0,
     columns: Annotated[int, typer.Option(help="Pictures in a row.", min=1)] = 8,
     device: Device = "auto",
     threads: Threads = 1,
@@ -258,3 +258,6 @@ def _sentences() -> Iterator[None]:
     except ValueError as error:
         code = getattr(error, "code", None)
         raise _error(as_sentence(error), ErrorCode(code) if code else None) from error
+    except OSError as error:
+        sentence = f"{error.filename or 'The folder'} cannot be written: {error.strerror or error}."
+        raise _error(sentence, ErrorCode.CANNOT_WRITE) from error
