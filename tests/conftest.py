@@ -124,6 +124,21 @@ def tiny_stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 @pytest.fixture(scope="session")
+def tiny_pixel_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of 8 x 8 pixels in the layout of `limbeck prior train`. Change only copies."""
+    from limbeck_server.priors.training.architecture import Architecture, build_denoiser, build_tokenizer
+    from limbeck_server.priors.training.export import export_model
+    from limbeck_server.priors.training.settings import TrainingSettings
+
+    place = tmp_path_factory.mktemp("tiny-pixels")
+    settings = TrainingSettings(views_per_shape=20, architecture=Architecture(8, (8, 16), 16, 1, 2))
+    tokens = len(build_tokenizer(place / "words", settings.architecture))
+    denoiser = build_denoiser(settings.architecture, tokens, seed=0)
+    export_model(denoiser, dict(denoiser.named_parameters()), settings, 0, place / "model")
+    return place / "model"
+
+
+@pytest.fixture(scope="session")
 def gltf_issues() -> Callable[..., dict[str, Any]]:
     """Files -> what the Khronos validator says of each; installed from the lock file beside it at first use."""
     if not shutil.which("node") or not shutil.which("npm"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from limbeck_server.distillation.injection import DivergedError
 from limbeck_server.distillation.trainer import Trainer, TrainerSettings
+from limbeck_server.priors.prompts import NEGATIVE_PROMPT
 from limbeck_server.priors.stable_diffusion import StableDiffusionPrior, load_stable_diffusion
 from limbeck_server.scene.cameras import CameraRig, OrbitRange, orbit_views
 from limbeck_server.scene.field import FieldSettings
@@ -48,7 +49,7 @@ def prior(request: pytest.FixtureRequest, tiny_stable_diffusion: Callable[[str],
 def settings(loss: str, field: str = "voxels", bounds: tuple[float, float] = ABOVE, **changes: Any) -> TrainerSettings:
     plain: dict[str, Any] = {
         "prompt": "a yellow duck",
-        "negative_prompt": StableDiffusionPrior.default_negative_prompt,
+        "negative_prompt": NEGATIVE_PROMPT,
         "loss": loss,
         "loss_parameters": {"threshold": float(THRESHOLD)} if loss == "nfsd" else {},
         "steps": STEPS,

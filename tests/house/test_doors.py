@@ -74,8 +74,8 @@ ALLOWED_OURS: dict[Path, tuple[str, ...]] = {
     ),
 }
 ONLY_IMPORTERS: dict[str, tuple[str, ...]] = {
-    "diffusers": ("priors/stable_diffusion.py",),
-    "transformers": ("priors/stable_diffusion.py",),
+    "diffusers": ("priors/stable_diffusion.py", "priors/training/architecture.py", "priors/training/export.py"),
+    "transformers": ("priors/stable_diffusion.py", "priors/training/architecture.py"),
     "peft": ("priors/particle_model.py",),
     "nerfacc": ("scene/",),
     "sqlite3": ("service/",),

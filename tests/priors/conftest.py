@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,3 +56,9 @@ def random_buffers() -> Callable[[int, int, int], Tensor]:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def training_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the known world's views that all tests of training share."""
+    return tmp_path_factory.mktemp("views")

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from limbeck_server import __version__
-from limbeck_server.cli import doctor, edit, generate, jobs, keys, presets, serve, study
+from limbeck_server.cli import doctor, edit, generate, jobs, keys, presets, prior, serve, study
 
 app = typer.Typer(
     name="limbeck",
@@ -22,6 +22,7 @@ app.command("edit")(edit.edit)
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(prior.app, name="prior")
 app.command("presets")(presets.presets)
 app.command("study")(study.study)
 app.command("doctor")(doctor.doctor)

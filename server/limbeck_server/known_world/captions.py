@@ -236,6 +236,13 @@ _ELEVATION_TEMPLATES: dict[str, tuple[str, ...]] = {
     "eye level": (", eye level", ", at eye level"),
     "high angle": (", high angle", ", high view", ", seen from above"),
 }
+CAPTION_WORDS: tuple[str, ...] = (
+    *(template.replace("{article}", "").replace("{subject}", "") for template in _TEMPLATES),
+    *_OPEN_SUBJECTS,
+    *(template.replace("{}", "") for template in _AZIMUTH_TEMPLATES),
+    *(template for choices in _ELEVATION_TEMPLATES.values() for template in choices),
+)
+"""Phrases that `compose_caption` uses besides those of `vocabulary`."""
 
 
 def compose_caption(caption: Caption, generator: torch.Generator) -> str:

@@ -10,23 +10,22 @@ noise of standard deviation sigma_t / (2 alpha_t).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from limbeck_server.known_world import captions, views
 from limbeck_server.known_world.degradations import degrade
 from limbeck_server.known_world.library import ViewLibrary
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.priors.caption_prior import CaptionPrior
+from limbeck_server.priors.languages import KNOWN_WORLD
+from limbeck_server.priors.latent_space import pixel_latents
 from limbeck_server.priors.mixture import ColourModel, Explanation, ViewMixture, posterior_weights
 from limbeck_server.priors.prior import NoiseSchedule, ParticleError, ParticleModel, ParticleSettings, PromptError
-from limbeck_server.priors.prompts import negative_views
 from limbeck_server.priors.view_stack import ViewStack
 
 SIZES = (32, 64)
@@ -88,15 +87,9 @@ class ExactPrior:
     def view_negatives(self, azimuth_deg: float, elevation_deg: float) -> tuple[tuple[str, float], ...]:
         """Return Perp-Neg's two negative view words, seen from the same height, and their weights.
 
-        Which views and how much is what networks are told (`priors.prompts.negative_views`); the side is the one that
-        the camera is nearer to, since here left and right are different words.
+        See `languages.known_world_view_negatives`.
         """
-        nearer_side_deg = math.copysign(90.0, (azimuth_deg + 180.0) % 360.0 - 180.0)
-        seen_from_deg = {"front": 0.0, "side": nearer_side_deg}
-        return tuple(
-            (captions.view_suffix(seen_from_deg[view], elevation_deg), weight)
-            for view, weight in negative_views(azimuth_deg, elevation_deg)
-        )
+        return KNOWN_WORLD.view_negatives(azimuth_deg, elevation_deg)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Return latents in -1..1, (n, 3, size, size), of square pictures (n, 3, h, h) in 0..1; differentiable.
@@ -106,12 +99,7 @@ class ExactPrior:
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise ValueError(f"the exact prior looks at square pictures (n, 3, h, h), but got {tuple(images.shape)}")
-        side = images.shape[2]
-        if side > self.size and side % self.size == 0:
-            images = functional.avg_pool2d(images, side // self.size)
-        elif side != self.size:
-            images = functional.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
-        return 2 * images - 1
+        return pixel_latents(images, self.size)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Return the pictures in 0..1 of latents."""

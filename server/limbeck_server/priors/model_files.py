@@ -1,4 +1,4 @@
-"""A Stable Diffusion model as files: where it lies, how to get it, whether it may be opened.
+"""A diffusion model in diffusers' layout as files: where it lies, how to get it, whether it may be opened.
 
 Weights are read from safetensors files only: a pickle (`.bin`, `.ckpt`, `.pt`) can run any code when it is opened. This
 file opens no network; it reads configurations and the headers of the weights.
@@ -37,6 +37,8 @@ DOWNLOAD_PATTERNS = (
 """What is needed of a hub repository: a third of it, and no pickles."""
 NETWORKS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
 """Folder -> class, as `model_index.json` must name them."""
+VAE = "vae"
+"""The one that may be missing: what then diffuses are the pixels."""
 HALF = "fp16"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -49,7 +51,8 @@ class ModelFiles:
     Attributes:
         name: what to call it: a hub id, or its folder's name.
         folder: holds `model_index.json`.
-        variant: None, or `fp16` where a network is there in half precision only, per folder of `NETWORKS`.
+        variant: None, or `fp16` where a network's file says that it is in half precision, for each of the `NETWORKS`
+            that the model has.
     """
 
     name: str
@@ -124,12 +127,13 @@ def check_files(folder: Path, name: str) -> ModelFiles:
     kind = classes.get("_class_name", "model")
     if "text_encoder_2" in classes:
         raise _other_kind(name, f"a {kind} with a second text encoder")
-    for part, wanted in NETWORKS.items():
-        came = classes.get(part)
+    parts = [part for part in NETWORKS if part != VAE or part in classes]
+    for part in parts:
+        came, wanted = classes.get(part), NETWORKS[part]
         came = came[-1] if isinstance(came, list) and came else came
         if came != wanted:
             raise _other_kind(name, f"a {kind} whose {part} is {came}, not a {wanted}")
-    configurations = [f"{part}/config.json" for part in NETWORKS]
+    configurations = [f"{part}/config.json" for part in parts]
     for file in ("tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json", *configurations):
         if not (folder / file).is_file():
             raise _incomplete(name, file)
@@ -138,7 +142,7 @@ def check_files(folder: Path, name: str) -> ModelFiles:
     for file in ("tokenizer/vocab.json", "tokenizer/merges.txt"):
         if not (folder / file).is_file() and not (folder / "tokenizer" / "tokenizer.json").is_file():
             raise _incomplete(name, file)
-    return ModelFiles(name, folder, {part: _check_weights(folder / part, name) for part in NETWORKS})
+    return ModelFiles(name, folder, {part: _check_weights(folder / part, name) for part in parts})
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -200,7 +204,8 @@ def reason(error: Exception) -> str:
 def _other_kind(name: str, what: str) -> ModelError:
     return ModelError(
         "MODEL_NOT_FOUND",
-        f"{name!r} is no Stable Diffusion 1.x or 2.x model: its model_index.json describes {what}. Choose another.",
+        f"{name!r} is no Stable Diffusion 1.x or 2.x model, nor one of pixels in their kind: its model_index.json "
+        f"describes {what}. Choose another.",
     )
 
 

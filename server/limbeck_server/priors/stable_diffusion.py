@@ -1,7 +1,10 @@
 """Stable Diffusion 1.x and 2.x as a prior: UNet, VAE, text encoder and schedule, read from diffusers' layout.
 
-The one importer of diffusers and transformers, and the one place that keeps them quiet: both print progress bars and
-advice, which would end up in other programs' output. Gradients go through the VAE's encoder, never through the UNet.
+A folder without a VAE is a model of pixels in the same kind, such as the one that `limbeck prior train` makes.
+
+Outside of `training` the one importer of diffusers and transformers, and the one place that keeps them quiet: both
+print progress bars and advice, which would end up in other programs' output. Gradients go through the VAE's encoder,
+never through the UNet.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor
-from torch.nn.functional import interpolate
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from limbeck_server.priors import prompts as words
-from limbeck_server.priors.model_files import NETWORKS, ModelFiles, corrupt, find_model, reason
+from limbeck_server.priors.latent_space import LatentSpace, PixelSpace, VaeSpace
+from limbeck_server.priors.model_card import ModelCard, read_card
+from limbeck_server.priors.model_files import ModelFiles, corrupt, find_model, reason
 from limbeck_server.priors.prior import ModelError, NoiseSchedule, ParticleModel, ParticleSettings, PromptError
 
 for _library in (diffusers, transformers):
@@ -32,46 +35,52 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 @dataclass(frozen=True)
 class Networks:
-    """The parts of a loaded model: frozen, in one precision, on one device."""
+    """The parts of a loaded model: frozen, in one precision, on one device. A model of pixels has no VAE."""
 
     unet: Any
-    vae: Any
     text_encoder: Any
     tokenizer: Any
     scheduler: Any
+    vae: Any = None
 
 
 class StableDiffusionPrior:
-    """A latent diffusion network behind the contract of `prior.py`.
+    """A diffusion network behind the contract of `prior.py`.
 
-    Latents have the VAE's channels (4) and an eighth of its input's side; they are scaled to a variance of about 1.
+    Latents have the VAE's channels (4) and an eighth of its input's side, scaled to a variance of about 1; without a
+    VAE they are the pictures themselves, in -1..1.
+
+    Attributes:
+        card: what its folder says of itself.
+        space: what its latents are.
+        shaded: unless the model's card says so, its pictures show light, but it says nothing of where that comes from:
+            the scene may add its own shading.
     """
 
-    shaded = False
-    """Its pictures show light, but it says nothing of where that comes from: the scene may add its own shading."""
-    default_negative_prompt = words.NEGATIVE_PROMPT
-
-    def __init__(self, name: str, networks: Networks) -> None:
+    def __init__(self, name: str, networks: Networks, card: ModelCard | None = None) -> None:
+        card = card or ModelCard()
         self.name = name
         self.evaluations = 0
+        self.shaded = card.shaded
+        self.default_negative_prompt = card.language.negative_prompt
         self.device: torch.device = networks.unet.device
         self.dtype: torch.dtype = networks.unet.dtype
         self.prediction_type: str = networks.scheduler.config.prediction_type
         # In double, since 1 - alpha_bar of the first timesteps loses digits in single precision.
         self.schedule = NoiseSchedule.from_alphas_cumprod(networks.scheduler.alphas_cumprod.double())
-        vae_config = networks.vae.config
-        self.latent_scale: float = vae_config.scaling_factor
-        self.image_size: int = networks.unet.config.sample_size * 2 ** (len(vae_config.block_out_channels) - 1)
-        """Side in pixels of the pictures that the VAE is given: 512 for the base models, 768 for 2.1."""
+        size: int = networks.unet.config.sample_size
+        self.space: LatentSpace = VaeSpace(networks.vae, size) if networks.vae is not None else PixelSpace(size)
+        self.image_size = self.space.image_size
+        """Side in pixels of the pictures that latents are made of: 512 for the base models, 768 for 2.1."""
         self.max_tokens = min(networks.tokenizer.model_max_length, networks.text_encoder.config.max_position_embeddings)
+        self.card = card
         self._networks = networks
         self._embeddings: dict[str, Tensor] = {}
 
     def check_prompt(self, text: str) -> None:
-        """Raise `PromptError` if the text is empty, or too long once view words are appended to it."""
-        if not text.strip():
-            raise PromptError("the prompt is empty; say what to make, such as 'a yellow duck'")
-        longest = max(words.VIEW_SUFFIXES, key=lambda suffix: self._count_tokens(text + suffix))
+        """Raise `PromptError` if the text is empty, has words unknown to the model, or is too long with view words."""
+        self.card.language.check(text)
+        longest = max(self.card.language.view_suffixes, key=lambda suffix: self._count_tokens(text + suffix))
         view_words = self._count_tokens(text + longest) - self._count_tokens(text)
         room = self.max_tokens - view_words
         if self._count_tokens(text) > room:
@@ -82,12 +91,12 @@ class StableDiffusionPrior:
             )
 
     def view_suffix(self, azimuth_deg: float, elevation_deg: float) -> str:
-        """Return DreamFusion's view words, such as ", front view"."""
-        return words.view_suffix(azimuth_deg, elevation_deg)
+        """Return the view words of a camera: DreamFusion's, such as ", front view", or what the card's language has."""
+        return self.card.language.view_suffix(azimuth_deg, elevation_deg)
 
     def view_negatives(self, azimuth_deg: float, elevation_deg: float) -> tuple[tuple[str, float], ...]:
         """Return Perp-Neg's two negative view words, such as ", side view", and their weights."""
-        return words.view_negatives(azimuth_deg, elevation_deg)
+        return self.card.language.view_negatives(azimuth_deg, elevation_deg)
 
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return clean latents (views, c, h', w') of pictures (views, 3, h, w) in 0..1; differentiable.
@@ -97,18 +106,12 @@ class StableDiffusionPrior:
             generator: draws from the VAE's posterior, as threestudio does. By default the posterior's mean is taken:
                 its width is far below the noise that is added next, and one picture should mean one latent.
         """
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = interpolate(images, size, mode="bilinear", antialias=images.shape[-1] > self.image_size)
-        posterior = self._networks.vae.encode(images.to(self.dtype) * 2.0 - 1.0).latent_dist
-        latents: Tensor = posterior.mean if generator is None else posterior.sample(generator)
-        return (latents * self.latent_scale).to(torch.promote_types(images.dtype, torch.float32))
+        return self.space.encode(images, generator)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Return pictures (views, 3, `image_size`, `image_size`) in 0..1 of clean latents; not differentiable."""
-        decoded: Tensor = self._networks.vae.decode(latents.to(self.dtype) / self.latent_scale).sample
-        return (decoded.to(latents.dtype) / 2.0 + 0.5).clamp(0.0, 1.0)
+        return self.space.decode(latents)
 
     @torch.no_grad()
     def predict_noise(
@@ -183,8 +186,9 @@ def load_stable_diffusion(
         ModelError: the model is missing, unsafe, damaged, or of another kind.
     """
     files = find_model(model, allow_download)
+    card = read_card(files.folder, files.name)
     try:
-        networks = {part: _load_network(files, part) for part in NETWORKS}
+        networks = {part: _load_network(files, part) for part in files.variant}
         tokenizer = CLIPTokenizer.from_pretrained(files.folder / "tokenizer", local_files_only=True)
         scheduler = DDPMScheduler.from_pretrained(files.folder / "scheduler", local_files_only=True)
     except (ModelError, MemoryError):
@@ -196,7 +200,7 @@ def load_stable_diffusion(
     _check_fit(files, networks, tokenizer, scheduler)
     for network in networks.values():
         network.requires_grad_(False).eval().to(device, dtype)
-    return StableDiffusionPrior(files.name, Networks(tokenizer=tokenizer, scheduler=scheduler, **networks))
+    return StableDiffusionPrior(files.name, Networks(tokenizer=tokenizer, scheduler=scheduler, **networks), card)
 
 
 def _load_network(files: ModelFiles, part: str) -> Any:
@@ -216,7 +220,10 @@ def _load_network(files: ModelFiles, part: str) -> Any:
 
 def _check_fit(files: ModelFiles, networks: Mapping[str, Any], tokenizer: Any, scheduler: Any) -> None:
     """Raise `ModelError` unless the parts are those of a text-to-image model and fit each other."""
-    unet, vae, text_encoder = (networks[part].config for part in ("unet", "vae", "text_encoder"))
+    unet, text_encoder = networks["unet"].config, networks["text_encoder"].config
+    made, maker = (
+        (networks["vae"].config.latent_channels, "its VAE makes") if "vae" in networks else (3, "pictures have")
+    )
     prediction_type = scheduler.config.prediction_type
     if prediction_type not in PREDICTION_TYPES:
         raise ModelError(
@@ -230,10 +237,10 @@ def _check_fit(files: ModelFiles, networks: Mapping[str, Any], tokenizer: Any, s
             f"The UNet of {files.name!r} has the sample size {unet.sample_size}, not one side of a square. "
             "Choose another model.",
         )
-    if unet.in_channels != vae.latent_channels:
+    if unet.in_channels != made:
         raise ModelError(
             "MODEL_NOT_FOUND",
-            f"The UNet of {files.name!r} takes {unet.in_channels} channels where its VAE makes {vae.latent_channels}: "
+            f"The UNet of {files.name!r} takes {unet.in_channels} channels where {maker} {made}: "
             "models for inpainting, depth or upscaling do not serve. Choose a text-to-image model.",
         )
     if unet.cross_attention_dim != text_encoder.hidden_size or len(tokenizer) > text_encoder.vocab_size:

@@ -1,0 +1,1 @@
+"""Training the network prior on the known world: data, networks, the loop, its files, its score."""
