@@ -51,3 +51,5 @@ class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     sources: dict[str, str] = {}
     """Who says so, by setting; `loss_parameters.NAME` and `regularizers.NAME` for the entries of these. Since 1.2."""
+    makes: str = "object"
+    """`object` or `image`: which kind of recipe it is for. Since 1.3; clients before it are told of objects only."""

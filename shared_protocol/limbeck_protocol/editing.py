@@ -36,9 +36,13 @@ def check_start(job: JobInfo) -> None:
     """See that another job can begin with what this one has made.
 
     Raises:
-        LimbeckError: BAD_STATE: it has not succeeded (yet); ARTIFACT_NOT_FOUND: it left no field behind.
+        LimbeckError: BAD_STATE: it makes a picture, or has not succeeded (yet); ARTIFACT_NOT_FOUND: it left no field
+            behind.
     """
     code = ErrorCode.BAD_STATE
+    if job.recipe.image:
+        message = f"Job {job.job_id} makes a picture, which has no field to start from."
+        raise LimbeckError(code, message, remedy_for(code, label="Start from a job that made an object.", field=_FIELD))
     if job.state not in FINAL_STATES:
         message = f"Job {job.job_id} is still {job.state}; there is nothing to start from before it has succeeded."
         raise LimbeckError(code, message, remedy_for(code, label="Wait until it has succeeded.", field=_FIELD))

@@ -27,7 +27,7 @@ from limbeck_protocol.view_cameras import View as View
 from limbeck_protocol.view_cameras import ViewerCamera as ViewerCamera
 
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 2
+PROTOCOL_MINOR = 3
 
 ArtifactName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")]
 WaitMs = Annotated[int, Meta(ge=0, le=20_000)]

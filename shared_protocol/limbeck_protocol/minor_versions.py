@@ -32,7 +32,7 @@ _REMEDY = "Update the server if it is older, stop it, and start it again; its jo
 
 def why_not_for(message: messages.Request, welcome: messages.Welcome) -> LimbeckError | None:
     """Return why a server cannot take a message, naming what of its recipe is newer than that; None when it can."""
-    newer = newer_parts(message.recipe) if isinstance(message, messages.Submit) and welcome.minor < 2 else []
+    newer = newer_parts(message.recipe, welcome.minor) if isinstance(message, messages.Submit) else []
     named = ", ".join(newer[:_NAMED]) + (f" and {len(newer) - _NAMED} more" if len(newer) > _NAMED else "")
     return _too_old(welcome, f"the recipe: it does not know {named}") if newer else None
 
@@ -47,8 +47,16 @@ def check_server_knows_starts(welcome: messages.Welcome) -> None:
         raise _too_old(welcome, "the recipe of an edit: it does not know start")
 
 
-def newer_parts(recipe: Recipe) -> list[str]:
-    """Return what of a recipe came with 1.2, as dotted names below the recipe: a start, settings, choices of a loss."""
+def newer_parts(recipe: Recipe, minor: int) -> list[str]:
+    """Return what of a recipe came after a minor version, as dotted names below the recipe.
+
+    1.2 brought starts, some settings, and choices among the parameters of a loss; 1.3 brought images.
+    """
+    image = ["image"] if recipe.image and minor < 3 else []
+    return image + _since_1_2(recipe) if minor < 2 else image
+
+
+def _since_1_2(recipe: Recipe) -> list[str]:
     settings = recipe.settings
     found = ["start"] if recipe.start else []
     found += [

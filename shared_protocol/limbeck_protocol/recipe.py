@@ -161,6 +161,16 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What that field was made of; the loss `dds` compares the prompt with it."""
 
 
+class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A picture is made instead of an object: no field, no cameras, no mesh; the rig means nothing."""
+
+    generator: Annotated[str, Meta(max_length=40)] | None = None
+    """What is optimised: `latents` (what the prior diffuses), `pixels`, or `mlp` (coordinates to colours); None = what
+    the preset is made for."""
+    size: Annotated[int, Meta(ge=16, le=2048)] | None = None
+    """Side in pixels; None = that of the prior's own pictures."""
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that determines a result."""
 
@@ -169,7 +179,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """None lets the prior choose: the exact prior's degraded pictures, NFSD's quality words for a network."""
     loss: Name = "sds"
     prior: Name = "exact"
-    """`exact`, `stable-diffusion`, a hub id such as `owner/name`, or a local folder."""
+    """`exact`, `network`, `stable-diffusion`, a hub id such as `owner/name`, or a local folder."""
     preset: Name = "standard"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     rig: Rig = msgspec.field(default_factory=lambda: Rig(orbit=Orbit()))
@@ -177,6 +187,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     start: Start | UnsetType = UNSET
     """The job to begin with. Unset begins with a ball, and is left out wherever the recipe is written: so servers that
     know no starts understand it too, and no recipe's digest changed when this field came."""
+    image: Image | UnsetType = UNSET
+    """Set for a job that makes a picture; left out, like `start`, wherever a recipe without it is written."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     """Filled by the server: versions of Limbeck, torch and what else changes numbers."""
 
@@ -231,6 +243,12 @@ def check_recipe(recipe: Recipe) -> None:
         if not recipe.start.prompt.strip():
             raise invalid("recipe.start.prompt", "expected the words that the start was made of; it is blank.")
         _check_text(recipe.start.prompt, "recipe.start.prompt")
+        if recipe.image:
+            raise invalid("recipe.start", "expected either a start or an image; a picture begins with nothing.")
+    if recipe.image and recipe.image.generator is not None:
+        if not recipe.image.generator.strip():
+            raise invalid("recipe.image.generator", "expected the name of what is optimised; it is blank.")
+        _check_text(recipe.image.generator, "recipe.image.generator")
     _check_rig(recipe.rig)
     _check_settings(recipe.settings)
 

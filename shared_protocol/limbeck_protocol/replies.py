@@ -81,19 +81,26 @@ def for_minor(reply: messages.Reply, minor: int) -> messages.Reply:
     """Return `reply` without what a client of that minor version cannot read.
 
     Clients leave out fields that they do not know, but those of 1.0 refuse a message whose arrays they do not use, and
-    to those before 1.2 a loss's parameter is a number: one text among them would cost them the whole reply.
+    to those before 1.2 a loss's parameter is a number: one text among them would cost them the whole reply. Those
+    before 1.3 would offer presets that make images for objects.
     """
     if minor < 1 and isinstance(reply, messages.Events):
         return msgspec.structs.replace(reply, views={})
     if minor < 1 and isinstance(reply, messages.Preview):
         return msgspec.structs.replace(reply, view=None)
-    if minor < 2 and isinstance(reply, messages.Catalog):
-        return _catalog_before_1_2(reply)
-    if minor < 2 and isinstance(reply, messages.JobInfo):
-        return _job_before_1_2(reply, minor)
-    if minor < 2 and isinstance(reply, messages.JobList):
-        return messages.JobList(jobs=[_job_before_1_2(job, minor) for job in reply.jobs])
+    if minor < 3 and isinstance(reply, messages.Catalog):
+        told = _catalog_before_1_3(reply)
+        return _catalog_before_1_2(told) if minor < 2 else told
+    if minor < 3 and isinstance(reply, messages.JobInfo):
+        return _shortened_job(reply, minor)
+    if minor < 3 and isinstance(reply, messages.JobList):
+        return messages.JobList(jobs=[_shortened_job(job, minor) for job in reply.jobs])
     return reply
+
+
+def _catalog_before_1_3(catalog: messages.Catalog) -> messages.Catalog:
+    """Leave out presets that make images: an older client cannot ask for any."""
+    return msgspec.structs.replace(catalog, presets=[preset for preset in catalog.presets if preset.makes == "object"])
 
 
 def _catalog_before_1_2(catalog: messages.Catalog) -> messages.Catalog:
@@ -119,17 +126,17 @@ def _catalog_before_1_2(catalog: messages.Catalog) -> messages.Catalog:
     return messages.Catalog(losses=losses, priors=catalog.priors, presets=presets)
 
 
-def _job_before_1_2(job: messages.JobInfo, minor: int) -> messages.JobInfo:
+def _shortened_job(job: messages.JobInfo, minor: int) -> messages.JobInfo:
     """Leave out what the client cannot read, and say so in the recipe: without it, it is another recipe."""
     recipe = job.recipe
-    withheld = newer_parts(recipe)
-    if not withheld:
+    if not newer_parts(recipe, minor):
         return job
     settings = recipe.settings
-    if settings.loss_parameters is not msgspec.UNSET:
+    if minor < 2 and settings.loss_parameters is not msgspec.UNSET:
         settings = msgspec.structs.replace(settings, loss_parameters=_numbers(settings.loss_parameters))
     versions = {**recipe.versions, SHORTENED_FOR: f"protocol {messages.PROTOCOL_MAJOR}.{minor}"}
-    return msgspec.structs.replace(job, recipe=msgspec.structs.replace(recipe, settings=settings, versions=versions))
+    shortened = msgspec.structs.replace(recipe, settings=settings, image=msgspec.UNSET, versions=versions)
+    return msgspec.structs.replace(job, recipe=shortened)
 
 
 def _numbers(parameters: Mapping[str, float | str]) -> dict[str, float | str]:

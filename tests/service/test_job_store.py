@@ -239,7 +239,10 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         JobStore(tmp_path / "jobs.sqlite3")
 
 
-def test_a_store_of_version_1_is_read_and_closed_to_the_release_that_wrote_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [1, 2])
+def test_a_store_of_an_earlier_version_is_read_and_closed_to_the_release_that_wrote_it(
+    tmp_path: Path, older: int
+) -> None:
     def version() -> int:
         connection = sqlite3.connect(tmp_path / "jobs.sqlite3")
         try:
@@ -250,14 +253,14 @@ def test_a_store_of_version_1_is_read_and_closed_to_the_release_that_wrote_it(tm
     first = JobStore(tmp_path / "jobs.sqlite3")
     put(first, "job-0001")
     first.close()
-    assert version() == 2  # so is a store that was made new
+    assert version() == 3  # so is a store that was made new
     connection = sqlite3.connect(tmp_path / "jobs.sqlite3")
-    connection.execute("PRAGMA user_version=1")
+    connection.execute(f"PRAGMA user_version={older}")
     connection.close()
     second = JobStore(tmp_path / "jobs.sqlite3")
     assert second.job("job-0001").recipe == RED_CUBE
     second.close()
-    assert version() == 2
+    assert version() == 3
 
 
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:

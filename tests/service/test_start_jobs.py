@@ -12,7 +12,7 @@ from limbeck_protocol.client import Client
 from limbeck_protocol.editing import edit_recipe
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import FIELD_FILE, Recipe, Settings, Start
+from limbeck_protocol.recipe import FIELD_FILE, Image, Recipe, Settings, Start
 from limbeck_server.service.artifacts import describe
 from limbeck_server.service.job_store import JobStore, recipe_digest
 from limbeck_server.service.start_jobs import with_start_field
@@ -66,6 +66,13 @@ def without_field(store: JobStore, jobs: Path) -> Recipe:
     return edit_of("job-0003")
 
 
+def a_picture(store: JobStore, jobs: Path) -> Recipe:
+    recipe = Recipe(prompt="a red mug", image=Image())
+    store.submit("job-0004", recipe_digest(recipe), recipe)
+    store.move("job-0004", JobState.STARTING, JobState.RUNNING, JobState.EXPORTING, JobState.SUCCEEDED)
+    return edit_of("job-0004")
+
+
 def deleted(store: JobStore, jobs: Path) -> Recipe:
     (jobs / JOB / "artifacts" / FIELD_FILE).unlink()
     return edit_of()
@@ -87,6 +94,7 @@ REFUSED: dict[str, tuple[Callable[[JobStore, Path], Recipe], ErrorCode, str, str
     ),
     "unfinished": (unfinished, ErrorCode.BAD_STATE, "still queued", "recipe.start.job_id"),
     "without field": (without_field, ErrorCode.ARTIFACT_NOT_FOUND, "an older release", "recipe.start.job_id"),
+    "a picture": (a_picture, ErrorCode.BAD_STATE, "makes a picture", "recipe.start.job_id"),
     "deleted": (deleted, ErrorCode.ARTIFACT_NOT_FOUND, "is not there", "recipe.start.job_id"),
     "a link": (replaced_by_a_link, ErrorCode.ARTIFACT_NOT_FOUND, "is not there", "recipe.start.job_id"),
     "another kind": (

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError, RemedyAction
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, Start, check_recipe
+from limbeck_protocol.recipe import Cameras, Image, Orbit, Recipe, Rig, Settings, Start, check_recipe
 
 
 def cameras(count: int = 2, **changes: Any) -> Cameras:
@@ -70,6 +70,8 @@ GOOD = [
     Recipe(prompt="a duck", settings=Settings(gradient_clamp=None, pixel_clip=None, guidance_interval=(0.5, 0.5))),
     Recipe(prompt="a duck", settings=Settings(gradient_clamp=[(0.0, 0.5), (1.0, 2.0)], pixel_clip=0.1, perp_neg=1)),
     Recipe(prompt="a duck", start=Start(job_id="01JD4ZK7Q5R8M2N3P4S5T6V7W8", prompt="a goose")),
+    Recipe(prompt="a duck", image=Image()),
+    Recipe(prompt="a duck", image=Image(generator="one that only the server knows", size=512)),
     Recipe(prompt="a duck", settings=Settings(loss_parameters={"bandwidth": 3, "sampler": "x" * 40})),
 ]
 
@@ -94,6 +96,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "start made of blanks": (start(prompt="  "), "recipe.start.prompt"),
     "start with a newline": (start(prompt="a\ngoose"), "recipe.start.prompt"),
     "start that is a text": ({"start": "01JD4ZK7Q5R8M2N3P4S5T6V7W8"}, "recipe.start"),
+    "image of nothing": ({"image": Image(generator="")}, "recipe.image.generator"),
+    "image of blanks": ({"image": Image(generator="  ")}, "recipe.image.generator"),
+    "image with a control": ({"image": Image(generator="pix\u202eels")}, "recipe.image.generator"),
+    "image of 41 letters": ({"image": Image(generator="x" * 41)}, "recipe.image.generator"),
+    "image without pixels": ({"image": Image(size=0)}, "recipe.image.size"),
+    "image of half a pixel": ({"image": Image(size=64.5)}, "recipe.image.size"),  # type: ignore[arg-type]
+    "image as large as a wall": ({"image": Image(size=4096)}, "recipe.image.size"),
+    "image that is a text": ({"image": "mlp"}, "recipe.image"),
+    "image that starts from an object": ({"image": Image(), **start()}, "recipe.start"),
     "empty prompt": ({"prompt": ""}, "recipe.prompt"),
     "blank prompt": ({"prompt": "   "}, "recipe.prompt"),
     "long prompt": ({"prompt": "x" * 5000}, "recipe.prompt"),

@@ -20,7 +20,7 @@ from limbeck_protocol.discovery import (
 )
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Recipe, Settings, Start
+from limbeck_protocol.recipe import Image, Recipe, Settings, Start
 from limbeck_protocol.replies import error_reply, shorten_to_fit
 
 LONG = Patience(timeout_s=2.5, tries=3)
@@ -247,6 +247,7 @@ def test_discovered_clients_follow_the_server_to_its_next_port(serve: Any, home:
 
 
 NEWER: dict[str, dict[str, Any]] = {
+    "image": {"image": Image(generator="mlp")},
     "start": {"start": Start(job_id=JOB, prompt="a red mug")},
     "settings.gradient_clamp": {"settings": Settings(gradient_clamp=None)},
     "settings.loss_parameters.sampler": {"settings": Settings(loss_parameters={"sampler": "product", "bandwidth": 1})},
@@ -267,6 +268,20 @@ def test_an_older_server_is_not_sent_what_it_cannot_run(what: str, serve: Any, c
     assert not server.seen
     older = Recipe(prompt="a yellow duck", settings=Settings(steps=3, loss_parameters={"bandwidth": 1.0}))
     assert client.submit(older, JOB).job_id == JOB
+
+
+def test_a_server_of_1_2_is_sent_all_but_images(serve: Any, connect: Any) -> None:
+    server = serve(Story(STATES).answer)
+    server.minor = 2
+    client = connect(server.endpoint, patience=LONG)
+    for what, newer in NEWER.items():
+        recipe = Recipe(prompt="a yellow duck", **newer)
+        if what == "image":
+            with pytest.raises(LimbeckError, match=r"protocol 1\.2\) is older than the recipe: it does not know image"):
+                client.submit(recipe, JOB)
+            assert not server.seen
+        else:
+            assert client.submit(recipe, JOB).job_id == JOB
 
 
 def test_a_server_of_today_is_sent_all_of_it(serve: Any, connect: Any) -> None:

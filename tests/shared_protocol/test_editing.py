@@ -13,6 +13,7 @@ from limbeck_protocol.job_states import JobState
 from limbeck_protocol.messages import Artifact, JobInfo, Welcome
 from limbeck_protocol.recipe import (
     FIELD_FILE,
+    Image,
     Orbit,
     Recipe,
     Rig,
@@ -102,6 +103,11 @@ UNFIT: dict[str, tuple[dict[str, Any], ErrorCode, str]] = {
     "running": ({"state": JobState.RUNNING}, ErrorCode.BAD_STATE, "still running"),
     "failed": ({"state": JobState.FAILED}, ErrorCode.BAD_STATE, "failed and left no result"),
     "cancelled": ({"state": JobState.CANCELLED}, ErrorCode.BAD_STATE, "was cancelled and left no result"),
+    "a picture": (
+        {"files": ("image.png",), "recipe": Recipe(prompt="a red mug", image=Image())},
+        ErrorCode.BAD_STATE,
+        "makes a picture, which has no field",
+    ),
     "without its field": ({"files": ("mesh.glb",)}, ErrorCode.ARTIFACT_NOT_FOUND, "an older release made it"),
 }
 
@@ -116,6 +122,19 @@ def test_a_job_that_cannot_be_started_from_is_a_sentence_with_the_field(name: st
         assert words in caught.value.message
         assert JOB in caught.value.message
         assert caught.value.remedy.field == "recipe.start.job_id"
+
+
+def test_an_edit_makes_no_picture() -> None:
+    with pytest.raises(LimbeckError, match="a picture begins with nothing") as caught:
+        edit_recipe(job(), "a blue mug", image=Image())
+    assert caught.value.remedy.field == "recipe.start"
+
+
+def test_an_image_survives_json_and_none_is_left_out() -> None:
+    recipe = Recipe(prompt="a red mug", image=Image(generator="pixels"))
+    assert recipe_from_json(recipe_to_json(recipe)) == recipe
+    assert "image" not in json.loads(recipe_to_json(MADE_BY))
+    assert not recipe_from_json(recipe_to_json(MADE_BY)).image
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "a\nmug"])

@@ -23,7 +23,7 @@ from limbeck_protocol.codec import (
 )
 from limbeck_protocol.errors import ErrorCode, remedy_for
 from limbeck_protocol.job_states import JobState
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, Start
+from limbeck_protocol.recipe import Cameras, Image, Orbit, Recipe, Rig, Settings, Start
 
 CORPUS = Path(__file__).parent / "golden"
 CURRENT = f"{m.PROTOCOL_MAJOR}.{m.PROTOCOL_MINOR}"
@@ -68,6 +68,7 @@ def samples() -> dict[str, Any]:
     """One message of every type, or more, by file name."""
     recipe = sample_recipe()
     edit = Recipe(prompt="a blue duck", loss="dds", start=Start(job_id=JOB, prompt="a yellow duck"))
+    picture = Recipe(prompt="a red mug", preset="image", prior="network", image=Image(generator="mlp", size=64))
     error = m.ErrorReply(
         code=ErrorCode.NO_SURFACE,
         message="No surface was found.",
@@ -104,6 +105,8 @@ def samples() -> dict[str, Any]:
         "request-submit": m.Submit(job_id=JOB, recipe=recipe),
         "request-submit-plain": m.Submit(job_id=JOB, recipe=Recipe(prompt="a red cube")),
         "request-submit-start": m.Submit(job_id=OTHER_JOB, recipe=edit),
+        "request-submit-image": m.Submit(job_id=OTHER_JOB, recipe=picture),
+        "request-submit-image-plain": m.Submit(job_id=JOB, recipe=Recipe(prompt="a red mug", image=Image())),
         "request-get": m.GetJob(job_id=JOB),
         "request-list": m.ListJobs(limit=20),
         "request-cancel": m.CancelJob(job_id=JOB),
@@ -118,7 +121,7 @@ def samples() -> dict[str, Any]:
         "request-catalog": m.GetCatalog(),
         "reply-welcome": m.Welcome(
             major=1,
-            minor=2,
+            minor=3,
             server="limbeck-server 0.1.0",
             store_id="s" * 16,
             boot_id="b" * 16,
@@ -129,6 +132,14 @@ def samples() -> dict[str, Any]:
         "reply-job": job,
         "reply-job-queued": queued,
         "reply-job-edit": m.JobInfo(job_id=OTHER_JOB, state=JobState.QUEUED, recipe=edit, created=1.7e9),
+        "reply-job-image": m.JobInfo(
+            job_id=OTHER_JOB,
+            state=JobState.SUCCEEDED,
+            recipe=picture,
+            created=1.7e9,
+            ended=1.7e9 + 30,
+            artifacts=[m.Artifact(name="image.png", size_bytes=9, digest="cd" * 32, media_type="image/png")],
+        ),
         "reply-jobs": m.JobList(jobs=[queued, job]),
         "reply-events": m.Events(events=[event], last_sequence=12, progress={JOB: progress}, views={JOB: view}),
         "reply-preview": m.Preview(job_id=JOB, generation=4, step=20, image=image),
@@ -191,7 +202,10 @@ def samples() -> dict[str, Any]:
                     description="Seconds.",
                     settings={"steps": 300},
                     sources={"steps": "tuned"},
-                )
+                ),
+                m.PresetInfo(
+                    name="image", loss="sds", prior="network", description="A picture.", settings={}, makes="image"
+                ),
             ],
         ),
         "worker-phase": m.PhaseStarted(name="views", title="Rendering the known world"),

@@ -9,7 +9,7 @@ import pytest
 from limbeck_protocol import messages as m
 from limbeck_protocol.job_states import JobState
 from limbeck_protocol.minor_versions import SETTINGS_SINCE_1_2
-from limbeck_protocol.recipe import Recipe, Settings, Start
+from limbeck_protocol.recipe import Image, Recipe, Settings, Start
 from limbeck_protocol.replies import SHORTENED_FOR, for_minor
 
 SETTINGS_11 = {
@@ -111,6 +111,7 @@ CATALOG = m.Catalog(
             },
         ),
         m.PresetInfo(name="quick", loss="sds", prior="exact", description="", settings={"steps": 3}),
+        m.PresetInfo(name="image", loss="sds", prior="exact", description="", settings={"steps": 5}, makes="image"),
     ],
 )
 PLAIN_JOB = m.JobInfo(job_id=JOB, state=JobState.QUEUED, recipe=Recipe(prompt="a duck"), created=0.0)
@@ -155,6 +156,31 @@ def test_an_older_client_is_told_of_the_numbers_and_of_all_else() -> None:
     assert [info.recipe.settings.loss_parameters for info in jobs.jobs] == [msgspec.UNSET, {}, {"bandwidth": 0.1}]
     assert jobs.jobs[1].recipe.settings.steps == 7
     assert REPLIES[2][0].jobs[1].recipe.settings.loss_parameters == {"sampler": "product"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("minor", [0, 1, 2])
+def test_presets_that_make_images_are_told_to_those_only_who_can_ask_for_images(minor: int) -> None:
+    told = for_minor(CATALOG, minor)
+    assert isinstance(told, m.Catalog)
+    assert [(preset.name, preset.loss) for preset in told.presets] == [("quick", "msd"), ("quick", "sds")]
+    assert told.losses == CATALOG.losses or minor < 2
+    assert len(CATALOG.presets) == 3
+
+
+@pytest.mark.parametrize("minor", [0, 1, 2])
+def test_a_job_that_makes_an_image_is_told_as_a_shortened_recipe(minor: int) -> None:
+    recipe = Recipe(
+        prompt="a duck", preset="image", image=Image(), settings=Settings(loss_parameters={"sampler": "product"})
+    )
+    whole = m.JobInfo(job_id=JOB, state=JobState.SUCCEEDED, recipe=recipe, created=0.0)
+    for told in (for_minor(whole, minor), for_minor(m.JobList(jobs=[PLAIN_JOB, whole]), minor).jobs[1]):  # type: ignore[attr-defined]
+        assert "image" not in msgspec.to_builtins(told.recipe)  # type: ignore[attr-defined]
+        assert told.recipe.versions == {SHORTENED_FOR: f"protocol 1.{minor}"}  # type: ignore[attr-defined]
+        # A choice is withheld only from those who could not read it.
+        parameters = told.recipe.settings.loss_parameters  # type: ignore[attr-defined]
+        assert parameters == ({"sampler": "product"} if minor == 2 else {})
+    assert recipe.image == Image()
+    assert for_minor(whole, 3) is whole
 
 
 @pytest.mark.parametrize("minor", [0, 1])

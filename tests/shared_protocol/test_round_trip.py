@@ -24,6 +24,7 @@ from limbeck_protocol.codec import (
 )
 from limbeck_protocol.recipe import (
     Cameras,
+    Image,
     Orbit,
     Recipe,
     Rig,
@@ -147,6 +148,8 @@ def recipes(draw: Callable[..., Any]) -> Recipe:
         position_jitter=draw(st.floats(0.0, 1.0)),
     )
     words = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=20)
+    starts = st.builds(Start, job_id=st.from_regex(JOB_ID, fullmatch=True), prompt=words)
+    images = st.builds(Image, generator=words, size=st.none() | st.integers(16, 2048))
     return Recipe(
         prompt=draw(words),
         negative_prompt=draw(st.none() | st.just("") | words),
@@ -155,8 +158,10 @@ def recipes(draw: Callable[..., Any]) -> Recipe:
         seed=draw(st.integers(0, 2**63 - 1)),
         rig=Rig(orbit=orbit, cameras=cameras if count else None),
         settings=msgspec.structs.replace(plain, **fixed),
-        start=draw(
-            st.just(msgspec.UNSET) | st.builds(Start, job_id=st.from_regex(JOB_ID, fullmatch=True), prompt=words)
+        **draw(
+            st.fixed_dictionaries({})
+            | st.fixed_dictionaries({"start": starts})
+            | st.fixed_dictionaries({"image": images})
         ),
         versions=draw(st.dictionaries(words, words, max_size=2)),
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from limbeck_protocol.errors import ErrorCode, LimbeckError, Remedy, RemedyAction
 
-SCHEMA_VERSION = 2
-"""2: recipes may hold what came with protocol 1.2, which releases that write 1 cannot read. The tables are the same."""
+SCHEMA_VERSION = 3
+"""2: recipes may hold what came with protocol 1.2; 3: what came with 1.3. Releases that write less cannot read them.
+The tables are the same."""
 
 _STATEMENTS = (
     """
