@@ -1,62 +1,41 @@
-"""Pictures by distillation: latents are moved themselves, without a scene behind them. The losses' own 2-D experiments.
+"""Pictures by distillation, whole runs at a time: latents of a prompt, edits, and descents along any gradient.
 
-The same `distil` as in the trainer, the same trick of injection; no cameras, no renderer, no regulariser.
+What a step does stands in `picture_trainer.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from limbeck_server.distillation.asking import Subject
-from limbeck_server.distillation.distil import DistillationSettings, Distilled, distil
-from limbeck_server.distillation.injection import inject
 from limbeck_server.distillation.losses import LOSSES
+from limbeck_server.distillation.picture_trainer import (
+    Descent,
+    Gradient,
+    PictureSettings,
+    PictureStep,
+    PictureTrainer,
+    picture_subject,
+    start_image,
+)
 from limbeck_server.priors.prior import Prior
+from limbeck_server.scene.image import Latents
 
-OPTIMIZERS = ("adam", "sgd")
-
-Gradient = Callable[[Tensor, float], Distilled]
-"""gradient(latents (pictures, c, h, w), share of the run) -> what a step came to."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureSettings(DistillationSettings):
-    """How pictures are made. Schedules are points (share of the run, value)."""
-
-    negative_prompt: str | None = None
-    """The prior's own by default."""
-    steps: int
-    learning_rate: float
-    optimizer: str = "adam"
-    """`adam`, which forgets the gradient's size, or `sgd`, which does not."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    """Adam's."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class PictureStep:
-    """What one step did.
-
-    Attributes:
-        step: how many are done, this one included.
-        latents: (pictures, c, h, w) before it.
-        distilled: the gradient there; for MSD with uniform weight it is latents - y.
-    """
-
-    step: int
-    latents: Tensor
-    distilled: Distilled
-
-    @property
-    def loss(self) -> float:
-        """Root mean square of the weighted gradient."""
-        return float(self.distilled.gradient.square().mean().sqrt())
-
+__all__ = [
+    "Gradient",
+    "OnStep",
+    "PictureSettings",
+    "PictureStep",
+    "PictureTrainer",
+    "descend",
+    "edit_picture",
+    "optimise_picture",
+    "picture_subject",
+    "start_image",
+]
 
 OnStep = Callable[[PictureStep], None]
 
@@ -83,18 +62,14 @@ def optimise_picture(
 
     Raises:
         ValueError: the loss edits, and is `edit_picture`'s; or an unknown optimiser.
+        limbeck_server.priors.prior.ParticleError: the loss trains a particle model, and this prior has none.
         DivergedError: a gradient is no longer finite.
     """
-    if "reference" in LOSSES[settings.loss].needs:
-        raise ValueError(f"the loss {settings.loss!r} edits a picture that exists; optimise_picture makes new ones")
-    if "particle" in LOSSES[settings.loss].needs:
-        raise ValueError(f"the loss {settings.loss!r} trains a model of many renders, and a picture has no cameras")
-    generator = torch.Generator().manual_seed(settings.seed)
-    if start is None:
-        shape = prior.encode_images(torch.zeros(1, 3, size, size, device=prior.device)).shape
-        start = torch.randn(pictures, *shape[1:], generator=generator).to(prior.device)
-    subject = picture_subject(prior, start, prompt, settings.negative_prompt)
-    return descend(start, _gradient(prior, settings, subject, generator), settings, on_step)
+    draws = torch.Generator().manual_seed(settings.seed)
+    module = Latents(start) if start is not None else start_image(prior, "latents", size, draws, pictures)
+    trainer = PictureTrainer(prior, settings, module, prompt, draws)
+    _run(trainer, settings.steps, on_step)
+    return trainer.latents()
 
 
 def edit_picture(
@@ -128,8 +103,9 @@ def edit_picture(
         reference=latents.detach(),
         reference_texts=[reference_prompt] * len(latents),
     )
-    generator = torch.Generator().manual_seed(settings.seed)
-    return descend(latents, _gradient(prior, settings, subject, generator), settings, on_step)
+    trainer = PictureTrainer(prior, settings, Latents(latents), prompt, subject=subject)
+    _run(trainer, settings.steps, on_step)
+    return trainer.latents()
 
 
 def descend(start: Tensor, gradient: Gradient, settings: PictureSettings, on_step: OnStep | None = None) -> Tensor:
@@ -139,43 +115,13 @@ def descend(start: Tensor, gradient: Gradient, settings: PictureSettings, on_ste
         ValueError: an unknown optimiser.
         DivergedError: a gradient is no longer finite.
     """
-    latents = start.detach().clone().requires_grad_(True)
-    optimizer = _optimizer(latents, settings)
-    for step in range(settings.steps):
-        before = latents.detach().clone()
-        distilled = gradient(before, step / settings.steps)
-        # Each picture is a run of its own, so the mean over the pictures that `inject` takes is undone.
-        objective = len(before) * inject(latents, distilled.gradient, step=step)
-        optimizer.zero_grad(set_to_none=True)
-        objective.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    descent = Descent(Latents(start), gradient, settings)
+    _run(descent, settings.steps, on_step)
+    return descent.latents().detach()
+
+
+def _run(moving: PictureTrainer | Descent, steps: int, on_step: OnStep | None) -> None:
+    for _ in range(steps):
+        step = moving.step()
         if on_step is not None:
-            on_step(PictureStep(step + 1, before, distilled))
-    return latents.detach()
-
-
-def picture_subject(prior: Prior, latents: Tensor, prompt: str, negative_prompt: str | None = None) -> Subject:
-    """Return latents (pictures, c, h, w) with the same texts for each; they say nothing of cameras."""
-    count = len(latents)
-    negative = prior.default_negative_prompt if negative_prompt is None else negative_prompt
-    return Subject(
-        latents=latents.detach(),
-        texts={
-            "conditional": [prompt] * count,
-            "unconditional": [""] * count,
-            "negative": [negative] * count,
-        },
-        plain_texts=[prompt] * count,
-    )
-
-
-def _gradient(prior: Prior, settings: PictureSettings, subject: Subject, generator: torch.Generator) -> Gradient:
-    return lambda latents, share: distil(prior, settings, replace(subject, latents=latents), share, generator)
-
-
-def _optimizer(latents: Tensor, settings: PictureSettings) -> torch.optim.Optimizer:
-    if settings.optimizer == "adam":
-        return torch.optim.Adam([latents], lr=settings.learning_rate, betas=settings.betas)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD([latents], lr=settings.learning_rate)
-    raise ValueError(f"there is no optimizer {settings.optimizer!r}; there are: {', '.join(OPTIMIZERS)}")
+            on_step(step)
