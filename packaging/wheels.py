@@ -147,24 +147,47 @@ def download(requirements: Sequence[str], platform: str, python: str, folder: Pa
 
 
 def build_protocol_wheel(folder: Path) -> Path:
-    """Return a new pure wheel of limbeck-protocol in `folder`, made from a copy of `shared_protocol`.
+    """Return a new pure wheel of limbeck-protocol in `folder`.
+
+    Raises:
+        WheelError: it could not be built.
+    """
+    return build_wheel(ROOT / "shared_protocol", "limbeck-protocol", folder)
+
+
+def build_server_wheel(folder: Path) -> Path:
+    """Return a new pure wheel of limbeck-server in `folder`, the network prior and all that ships inside.
+
+    Raises:
+        WheelError: it could not be built.
+    """
+    return build_wheel(ROOT / "server", "limbeck-server", folder)
+
+
+def build_wheel(project: Path, name: str, folder: Path) -> Path:
+    """Return a new pure wheel in `folder`, made from a copy of the project.
+
+    Args:
+        project: the folder with its pyproject.toml.
+        name: of the distribution.
+        folder: where the wheel goes.
 
     Raises:
         WheelError: it could not be built.
     """
     with tempfile.TemporaryDirectory() as place:
         # A copy, since building leaves folders in the source.
-        source = Path(place) / "shared_protocol"
+        source = Path(place) / project.name
         kept_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*")
-        shutil.copytree(ROOT / "shared_protocol", source, ignore=kept_out)
+        shutil.copytree(project, source, ignore=kept_out)
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
         command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
         # One date for all files: the same source gives the same wheel.
         environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    wheels = sorted(folder.glob("limbeck_protocol-*-py3-none-any.whl"))
+    wheels = sorted(folder.glob(f"{name.replace('-', '_')}-*-py3-none-any.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        raise WheelError(f"The wheel of limbeck-protocol could not be built:\n{done.stderr[-2000:]}")
+        raise WheelError(f"The wheel of {name} could not be built:\n{done.stderr[-2000:]}")
     return wheels[0]
 
 

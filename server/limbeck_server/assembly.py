@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from limbeck_protocol.recipe import Recipe
 from msgspec import UnsetType
 
 from limbeck_server.distillation.device import network_dtype
+from limbeck_server.distillation.picture_trainer import PictureSettings
 from limbeck_server.distillation.trainer import TrainerSettings
+from limbeck_server.known_world.captions import parse_caption
 from limbeck_server.meshing.preparation import MeshSettings
-from limbeck_server.presets import EXACT
+from limbeck_server.presets import EXACT, STABLE_DIFFUSION
+from limbeck_server.priors.kinds import prior_kind
 from limbeck_server.priors.prior import Prior
 from limbeck_server.recipes import REGULARIZERS
 from limbeck_server.scene.cameras import CameraRig, OrbitRange, Views
 from limbeck_server.scene.field import DENSITY_SCALES, Field, FieldSettings
 from limbeck_server.scene.renderer import RenderSettings
+
+if TYPE_CHECKING:
+    from limbeck_server.priors.exact import ExactPrior
 
 Value = TypeVar("Value")
 ALLOW_DOWNLOAD = "LIMBECK_ALLOW_DOWNLOAD"
@@ -44,7 +50,8 @@ def load_prior(recipe: Recipe, device: torch.device, progress: Callable[[int, in
     if recipe.prior == EXACT:
         from limbeck_server.priors.exact import load_exact_prior
 
-        size = max(size for _, size in value(recipe.settings.render_size))
+        sizes = [recipe.image.size] if recipe.image else [size for _, size in value(recipe.settings.render_size)]
+        size = max(size for size in sizes if size is not None)
         also = [recipe.start.prompt] if recipe.start else []
         prior: Prior = load_exact_prior(recipe.prompt, size, device, progress=progress, also=also)
     else:
@@ -53,9 +60,29 @@ def load_prior(recipe: Recipe, device: torch.device, progress: Callable[[int, in
         allow_download = os.environ.get(ALLOW_DOWNLOAD) == "1"
         prior = load_stable_diffusion(recipe.prior, device, network_dtype(device), allow_download)
     prior.check_prompt(recipe.prompt)
-    for suffix in recipe.rig.cameras.prompt_suffix if recipe.rig.cameras else []:
+    for suffix in recipe.rig.cameras.prompt_suffix if recipe.rig.cameras and not recipe.image else []:
         prior.check_prompt(recipe.prompt + suffix)
     return prior
+
+
+def load_judge(recipe: Recipe, prior: Prior, progress: Callable[[int, int], None] | None = None) -> ExactPrior | None:
+    """Return who knows what the prompt's shape looks like from where: an exact prior, whichever prior is distilled.
+
+    None where there is no truth to compare with, see `results.has_truth`.
+
+    Args:
+        recipe: completed.
+        prior: the recipe's; an exact one is its own judge.
+        progress: called with (views done, views in all) as they are rendered or read.
+    """
+    from limbeck_server.priors.exact import ExactPrior, load_exact_judge
+
+    if isinstance(prior, ExactPrior):
+        return prior
+    if prior_kind(recipe.prior) == STABLE_DIFFUSION:
+        return None
+    shape = parse_caption(recipe.prompt).shape
+    return None if shape is None else load_exact_judge(shape, progress)
 
 
 def camera_rig(recipe: Recipe) -> CameraRig:
@@ -108,6 +135,27 @@ def trainer_settings(recipe: Recipe, prior: Prior, start: Field | None = None) -
         regularizers=regularizers,
         scene=scene,
         rendering=RenderSettings(samples_per_ray=value(s.samples_per_ray)),
+        seed=recipe.seed,
+    )
+
+
+def picture_settings(recipe: Recipe) -> PictureSettings:
+    """Return what the loop of a picture needs to know; what concerns fields, cameras and meshes has no place in it."""
+    s = recipe.settings
+    clamp = value(s.gradient_clamp)
+    return PictureSettings(
+        negative_prompt=recipe.negative_prompt,
+        loss=recipe.loss,
+        loss_parameters=value(s.loss_parameters),
+        steps=value(s.steps),
+        guidance_scale=value(s.guidance_scale),
+        guidance_interval=value(s.guidance_interval),
+        timestep_min=value(s.timestep_min),
+        timestep_max=tuple(value(s.timestep_max)),
+        timestep_schedule=value(s.timestep_schedule),
+        weighting=value(s.weighting),
+        gradient_clamp=None if clamp is None else tuple(clamp),
+        learning_rate=value(s.learning_rate),
         seed=recipe.seed,
     )
 

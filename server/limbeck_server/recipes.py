@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,8 +21,10 @@ from msgspec import UnsetType
 from limbeck_server.distillation.losses import LOSSES, DistillationLoss, LossParameter
 from limbeck_server.distillation.timesteps import TIMESTEP_SCHEDULES
 from limbeck_server.distillation.weighting import WEIGHTINGS
+from limbeck_server.image_recipes import check_image, check_makes, generator_settings, makes_of, with_image_choices
 from limbeck_server.known_world.captions import UnknownWordError, parse_caption, vocabulary
-from limbeck_server.presets import EXACT, PRESET_DESCRIPTIONS, PRESETS, SOURCES, STABLE_DIFFUSION, layer
+from limbeck_server.presets import EXACT, NETWORK, PRESET_DESCRIPTIONS, PRESETS, SOURCES, STABLE_DIFFUSION, layer, makes
+from limbeck_server.priors.kinds import NOT_SHIPPED, is_shipped, local_folder, prior_kind
 
 BACKGROUNDS = ("random", "grey", "white", "black", "learned", "alternating")
 SHADINGS = ("albedo", "lambert", "textureless", "mixed")
@@ -47,6 +48,17 @@ PRIORS: dict[str, PriorInfo] = {
         installed=True,
         vocabulary=vocabulary(),
     ),
+    NETWORK: PriorInfo(
+        name=NETWORK,
+        title="Small diffusion model (ships with Limbeck)",
+        description=(
+            "A real diffusion network in small: 4.5 million weights, trained by us on 32-pixel pictures of the exact "
+            "prior's own world, whose words it knows and no others. Nothing is downloaded, and no GPU is needed. It "
+            "works the way Stable Diffusion does; its objects are rougher than the exact prior's."
+        ),
+        installed=is_shipped(),
+        vocabulary=vocabulary(),
+    ),
     STABLE_DIFFUSION: PriorInfo(
         name=STABLE_DIFFUSION,
         title="Stable Diffusion 1.x / 2.x",
@@ -54,11 +66,6 @@ PRIORS: dict[str, PriorInfo] = {
         installed=False,
     ),
 }
-
-
-def prior_kind(prior: str) -> str:
-    """Return which kind of prior a recipe's `prior` names: everything but `exact` is a Stable Diffusion model."""
-    return EXACT if prior == EXACT else STABLE_DIFFUSION
 
 
 def preset_names() -> list[str]:
@@ -82,21 +89,22 @@ def complete(recipe: Recipe) -> Recipe:
     check_recipe(recipe)
     _refuse_unknown(ErrorCode.UNKNOWN_LOSS, "loss", recipe.loss, LOSSES, "loss")
     _refuse_unknown(ErrorCode.UNKNOWN_PRESET, "preset", recipe.preset, preset_names(), "preset")
+    check_image(recipe)
     _check_start(recipe)
-    if recipe.prior == EXACT:
+    _check_model_name(recipe.prior)
+    if prior_kind(recipe.prior) != STABLE_DIFFUSION:
         _check_words(recipe)
-    else:
-        _check_model_name(recipe.prior)
     preset = _preset_for(recipe)
     settings = layer(
         Settings(threads=default_threads()),
         preset,
+        generator_settings(recipe, prior_kind(recipe.prior)),
         recipe.settings,
         Settings(loss_parameters=_completed_parameters(recipe, preset)),
     )
     _check_settings(recipe, settings)
     _check_negative_prompt(recipe, settings)
-    return msgspec.structs.replace(recipe, settings=settings, versions=installed_versions())
+    return msgspec.structs.replace(with_image_choices(recipe), settings=settings, versions=installed_versions())
 
 
 def _completed_parameters(recipe: Recipe, preset: Settings) -> dict[str, float | str]:
@@ -109,13 +117,14 @@ def _preset_for(recipe: Recipe) -> Settings:
     """Return what the recipe's preset stands for with its loss and prior; not every preset is made for every loss."""
     kind = prior_kind(recipe.prior)
     found = PRESETS.get((recipe.preset, recipe.loss, kind))
+    fitting = [name for name, *of in PRESETS if of == [recipe.loss, kind] and makes(name) == makes_of(recipe)]
+    if not fitting:
+        _refuse_misfit(recipe)
+    check_makes(recipe, fitting)
     if found is None:
-        made_for = [name for name, loss, prior in PRESETS if (loss, prior) == (recipe.loss, kind)]
-        if not made_for:
-            _refuse_misfit(recipe)
         message = (
             f"The preset {recipe.preset!r} is not made for the loss {recipe.loss!r} with the prior {kind!r}; "
-            f"there are: {', '.join(made_for) or 'none'}."
+            f"there are: {', '.join(fitting) or 'none'}."
         )
         code = ErrorCode.UNKNOWN_PRESET
         raise LimbeckError(code, message, remedy_for(code, field="recipe.preset"))
@@ -142,7 +151,8 @@ def _check_start(recipe: Recipe) -> None:
 
 
 def _check_words(recipe: Recipe) -> None:
-    suffixes = recipe.rig.cameras.prompt_suffix if recipe.rig.cameras else []
+    # The rig means nothing for an image, and no camera adds view words to it: its prompt may say them.
+    suffixes = recipe.rig.cameras.prompt_suffix if recipe.rig.cameras and not recipe.image else []
     texts = {"prompt": [recipe.prompt], "rig.cameras.prompt_suffix": [recipe.prompt + suffix for suffix in suffixes]}
     texts["negative_prompt"] = [recipe.negative_prompt] if recipe.negative_prompt else []
     texts["start.prompt"] = [recipe.start.prompt] if recipe.start else []
@@ -150,7 +160,8 @@ def _check_words(recipe: Recipe) -> None:
         for text in candidates:
             try:
                 caption = parse_caption(text)
-                if field in ("prompt", "start.prompt") and (caption.azimuth or caption.elevation):
+                says_view = bool(caption.azimuth or caption.elevation) and not recipe.image
+                if field in ("prompt", "start.prompt") and says_view:
                     raise ValueError(
                         f"The prompt {text!r} says from where the object is seen, but the cameras decide that. "
                         "Leave the view words out: they are added for each camera."
@@ -164,11 +175,14 @@ def _check_words(recipe: Recipe) -> None:
 
 
 def _check_model_name(prior: str) -> None:
-    """A prior is `exact`, `stable-diffusion`, a hub id, or a folder with a model in it."""
-    if prior == STABLE_DIFFUSION:
+    """A prior is `exact`, `network`, `stable-diffusion`, a hub id, or a folder with a model in it."""
+    if prior in PRIORS:
+        if prior == NETWORK and not is_shipped():
+            code = ErrorCode.MODEL_NOT_FOUND
+            label = "Install limbeck-server again, or choose another prior, such as exact."
+            raise LimbeckError(code, NOT_SHIPPED, remedy_for(code, label=label, field="recipe.prior"))
         return
-    # `~nobody` is no home folder that could be expanded; it is then looked for as it stands.
-    folder = Path(prior).expanduser() if prior.startswith(("~/", "~\\")) else Path(prior)
+    folder = local_folder(prior)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise LimbeckError(
@@ -324,6 +338,7 @@ def catalog() -> Catalog:
             description=PRESET_DESCRIPTIONS[name],
             settings=msgspec.to_builtins(settings),
             sources=SOURCES.get((name, loss, kind), {}),
+            makes=makes(name),
         )
         for (name, loss, kind), settings in PRESETS.items()
     ]

@@ -33,7 +33,6 @@ from limbeck_server.meshing.preparation import LevelViews, MeshSettings, Surface
 from limbeck_server.meshing.solidity import fill_cavities
 from limbeck_server.meshing.surface import evaluate
 from limbeck_server.priors.exact import ExactPrior
-from limbeck_server.priors.prior import Prior
 from limbeck_server.scene.cameras import Views, orbit_views, rays, sample_views
 from limbeck_server.scene.field import Field
 from limbeck_server.scene.field_file import save_field
@@ -114,19 +113,19 @@ def coarse_volume(
 
 
 def score_start(
-    recipe: Recipe, trainer: Trainer, prior: Prior, progress: Callable[[int, int], None] | None = None
+    recipe: Recipe, trainer: Trainer, judge: ExactPrior | None, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, float]:
     """Return the metrics of the untouched start, or nothing where there is no truth to compare with."""
-    if not has_truth(recipe, prior):
+    if not has_truth(recipe, judge):
         return {}
     try:
         found = extract(recipe, trainer, progress, resolution=COARSE, texture_size=0)
     except NoSurfaceError:
         return {}
-    return compare(recipe, trainer, prior, found)
+    return compare(recipe, trainer, judge, found)
 
 
-def metrics(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted) -> dict[str, Any]:
+def metrics(recipe: Recipe, trainer: Trainer, judge: ExactPrior | None, extracted: Extracted) -> dict[str, Any]:
     """Return what is known about the result: of the mesh always, against the truth where there is one."""
     report = extracted.report
     found: dict[str, Any] = {
@@ -139,24 +138,24 @@ def metrics(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
         "volume": report.volume,
         "mesh_digest": mesh_digest(extracted.mesh),
     }
-    if has_truth(recipe, prior):
-        found |= compare(recipe, trainer, prior, extracted)
+    if has_truth(recipe, judge):
+        found |= compare(recipe, trainer, judge, extracted)
     return found
 
 
-def has_truth(recipe: Recipe, prior: Prior) -> bool:
+def has_truth(recipe: Recipe, judge: ExactPrior | None) -> bool:
     """Return whether the recipe's prompt names a shape whose geometry is known."""
-    return isinstance(prior, ExactPrior) and parse_caption(recipe.prompt).shape is not None
+    return judge is not None and parse_caption(recipe.prompt).shape is not None
 
 
-def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted) -> dict[str, float]:
+def compare(recipe: Recipe, trainer: Trainer, judge: ExactPrior | None, extracted: Extracted) -> dict[str, float]:
     """Return the metrics of a mesh against the truth of the recipe's prompt.
 
     `iou`, `silhouette_iou` (1 is best); `mean_abs_signed_distance`, `truth_to_mesh`, `colour_error` (0 is best; the
     last only if the prompt names a colour); `fronts` (1 is best); `true_volume`.
     """
-    assert isinstance(prior, ExactPrior)
     caption = parse_caption(recipe.prompt)
+    assert judge is not None
     assert caption.shape is not None
     shape = SHAPES[caption.shape]
     mesh = extracted.mesh
@@ -176,18 +175,18 @@ def compare(recipe: Recipe, trainer: Trainer, prior: Prior, extracted: Extracted
         del found["colour_error"]
     inside = shape.signed_distance(truth.grid_points(TRUTH_GRID)) < 0
     found["true_volume"] = float(inside.double().mean()) * (2 * truth.GRID_HALF_EXTENT) ** 3
-    found["fronts"] = count_fronts(trainer, prior, recipe.prompt)
+    found["fronts"] = count_fronts(trainer, judge, recipe.prompt)
     return found
 
 
-def count_fronts(trainer: Trainer, prior: ExactPrior, prompt: str) -> float:
+def count_fronts(trainer: Trainer, judge: ExactPrior, prompt: str) -> float:
     """Return the share of 8 azimuths that the exact prior's posterior calls front, times 8: 1 for one front.
 
     More means Janus faces.
     """
     views = orbit_views(torch.arange(8) * 45.0, torch.full((8,), FRONT_ELEVATION_DEG))
-    pictures = trainer.render_still(views, prior.size).image.clamp(0, 1)
-    words, posterior = prior.posterior(pictures, FRONT_NOISE_STD * prior.size / 32, over="azimuth", given=prompt)
+    pictures = trainer.render_still(views, judge.size).image.clamp(0, 1).to(judge.device)
+    words, posterior = judge.posterior(pictures, FRONT_NOISE_STD * judge.size / 32, over="azimuth", given=prompt)
     return float(posterior[:, words.index("front")].sum())
 
 

@@ -21,6 +21,7 @@ from limbeck_server.known_world.captions import parse_caption
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.meshing.mesh import Mesh
 from limbeck_server.priors.exact import ExactPrior
+from limbeck_server.priors.kinds import STABLE_DIFFUSION, prior_kind
 from limbeck_server.priors.prior import Prior, PromptError
 from limbeck_server.scene.field import Field
 from limbeck_server.scene.field_file import FieldFileError, load_field
@@ -88,29 +89,30 @@ def check_prompt(recipe: Recipe, prior: Prior) -> None:
         raise LimbeckError(code, as_sentence(error), remedy_for(code, field="recipe.start.prompt")) from error
 
 
-def needs_measuring(recipe: Recipe, prior: Prior) -> bool:
+def needs_measuring(recipe: Recipe, judge: ExactPrior | None) -> bool:
     """Return whether `measure` has anything to find."""
-    return bool(recipe.start) or results.has_truth(recipe, prior)
+    return bool(recipe.start) or results.has_truth(recipe, judge)
 
 
-def measure(recipe: Recipe, trainer: Trainer, prior: Prior, progress: Callable[[int, int], None]) -> Beginning:
+def measure(
+    recipe: Recipe, trainer: Trainer, judge: ExactPrior | None, progress: Callable[[int, int], None]
+) -> Beginning:
     """Return what the metrics will need of the field before its first step.
 
     Args:
         recipe: completed.
         trainer: before its first step.
-        prior: only the exact one knows a truth to compare with.
+        judge: see `assembly.load_judge`; without one there is no truth to compare with.
         progress: told (done, total) in thousandths.
     """
     share = 500 if recipe.start else 0
     enclosed = results.coarse_volume(recipe, trainer, _within(progress, 0, share)) if recipe.start else None
-    return Beginning(results.score_start(recipe, trainer, prior, _within(progress, share, 1000)), enclosed)
+    return Beginning(results.score_start(recipe, trainer, judge, _within(progress, share, 1000)), enclosed)
 
 
 def edit_metrics(
     recipe: Recipe,
     trainer: Trainer,
-    prior: Prior,
     mesh: Mesh,
     beginning: Beginning,
     progress: Callable[[int, int], None] | None = None,
@@ -120,7 +122,6 @@ def edit_metrics(
     Args:
         recipe: completed.
         trainer: at rest.
-        prior: only the exact one says what a colour word looks like.
         mesh: the result.
         beginning: what `measure` returned before the first step.
         progress: told (done, total) in thousandths.
@@ -131,7 +132,9 @@ def edit_metrics(
         # Cut as the start was: how finely the mesh itself is cut must not look like a change.
         now = results.coarse_volume(recipe, trainer, progress)
         found["iou_with_start"] = 0.0 if now is None else int((now & start).sum()) / int((now | start).sum())
-    colour = parse_caption(recipe.prompt).colour if recipe.start and isinstance(prior, ExactPrior) else None
+    # Only the known world says what a colour word looks like.
+    known = bool(recipe.start) and prior_kind(recipe.prior) != STABLE_DIFFUSION
+    colour = parse_caption(recipe.prompt).colour if known else None
     if colour is not None and colour not in HUELESS:
         found["hue_error_deg"] = hue_error_deg(mean_colour(mesh), COLOURS[colour])
     return found

@@ -1,50 +1,41 @@
 """One job in one process: recipe -> trainer -> mesh -> artifacts, told as a stream of events.
 
+Pictures are made in `picture_job.py`.
+
 `run` is a generator: the executor pulls events, and closing it between two of them is how a job is cancelled. Torch is
 imported here and below, never in the server. Nothing here opens a socket.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from limbeck_protocol.errors import ErrorCode, LimbeckError, as_sentence, remedy_for
 from limbeck_protocol.messages import (
-    AnyWorkerEvent,
     ArtifactWritten,
     Finished,
     Notice,
     PhaseStarted,
     Progress,
-    ViewerCamera,
     WorkerProgress,
 )
 from limbeck_protocol.recipe import Recipe, recipe_to_json
 
-from limbeck_server import assembly, results, starts
+from limbeck_server import assembly, picture_job, results, starts
 from limbeck_server.distillation.device import DeviceError, choose_device
 from limbeck_server.distillation.injection import DivergedError
 from limbeck_server.distillation.trainer import Trainer
+from limbeck_server.job_progress import SECONDS_BETWEEN_PROGRESS, Clock, Steps, with_progress
 from limbeck_server.meshing.mesh import NoSurfaceError, NotFiniteError
 from limbeck_server.priors.prior import ModelError, ParticleError, Prior, PromptError
 from limbeck_server.recipes import complete
 from limbeck_server.viewer_pictures import ViewerPictures, as_view, own_picture
 
-SECONDS_BETWEEN_PROGRESS = 0.1
-
-Result = TypeVar("Result")
-ProgressCallback = Callable[[int, int], None]
-Steps = Generator[AnyWorkerEvent, ViewerCamera | None, None]
-
 
 def run(recipe: Recipe, folder: Path) -> Steps:
-    """Make the recipe's object and yield what happens on the way.
+    """Make the recipe's object, or its picture, and yield what happens on the way.
 
     What is sent into it is the camera of the viewer who asked last, if any; see `viewer_pictures`.
 
@@ -81,31 +72,35 @@ def run(recipe: Recipe, folder: Path) -> Steps:
 def _run(recipe: Recipe, folder: Path) -> Steps:
     # A recipe that was queued before an upgrade lacks the settings that came with it.
     recipe = complete(recipe)
-    clock = _Clock()
+    clock = Clock()
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     settings = recipe.settings
     torch.set_num_threads(assembly.value(settings.threads))
     device = choose_device(assembly.value(settings.device))
 
+    if recipe.image:
+        yield from picture_job.make(recipe, artifacts, device, clock)
+        return
     field = starts.read_field(recipe, folder, device)
     yield PhaseStarted(name="views", title="Preparing the prior")
-    prior: Prior = yield from _with_progress(lambda report: assembly.load_prior(recipe, device, report), "views", clock)
+    prior: Prior = yield from with_progress(lambda report: assembly.load_prior(recipe, device, report), "views", clock)
     starts.check_prompt(recipe, prior)
+    judge = yield from with_progress(lambda report: assembly.load_judge(recipe, prior, report), "views", clock)
     trainer = Trainer(prior, assembly.camera_rig(recipe), assembly.trainer_settings(recipe, prior, field), field)
 
     beginning = starts.Beginning({}, None)
-    if starts.needs_measuring(recipe, prior):
+    if starts.needs_measuring(recipe, judge):
         # Not the phase `score`: that is one of the export, which the job would then be in before it has begun.
         yield PhaseStarted(name="start", title="Measuring what it starts from")
-        beginning = yield from _with_progress(
-            lambda report: starts.measure(recipe, trainer, prior, report), "start", clock
+        beginning = yield from with_progress(
+            lambda report: starts.measure(recipe, trainer, judge, report), "start", clock
         )
     yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
     yield from _optimise(trainer, assembly.value(settings.preview_every), clock)
 
     yield PhaseStarted(name="mesh", title="Extracting the mesh")
-    extracted = yield from _with_progress(lambda progress: results.extract(recipe, trainer, progress), "mesh", clock)
+    extracted = yield from with_progress(lambda progress: results.extract(recipe, trainer, progress), "mesh", clock)
     report = extracted.report
     if report.components_dropped:
         parts, dropped = report.components_found, report.components_dropped
@@ -114,9 +109,9 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
         yield Notice(text=note)
 
     yield PhaseStarted(name="score", title="Comparing with the truth")
-    metrics: dict[str, Any] = results.metrics(recipe, trainer, prior, extracted)
-    metrics |= yield from _with_progress(
-        lambda report: starts.edit_metrics(recipe, trainer, prior, extracted.mesh, beginning, report), "score", clock
+    metrics: dict[str, Any] = results.metrics(recipe, trainer, judge, extracted)
+    metrics |= yield from with_progress(
+        lambda report: starts.edit_metrics(recipe, trainer, extracted.mesh, beginning, report), "score", clock
     )
     metrics["start"] = beginning.metrics
     metrics["seconds"] = round(clock.seconds(), 2)
@@ -130,17 +125,7 @@ def _run(recipe: Recipe, folder: Path) -> Steps:
     yield Finished(metrics=metrics)
 
 
-class _Clock:
-    """Seconds since the job began; monotonic."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._start
-
-
-def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Steps:
+def _optimise(trainer: Trainer, preview_every: int, clock: Clock) -> Steps:
     """Run the loop, with a preview now and then, progress a few times a second, and pictures for who looks on.
 
     Whoever takes the events sends in the camera of the viewer who asked last; there is no other way to one.
@@ -173,34 +158,3 @@ def _optimise(trainer: Trainer, preview_every: int, clock: _Clock) -> Steps:
         picture = pictures.answer(trainer, viewer)
         if picture is not None:
             viewer = yield picture
-
-
-def _with_progress(
-    work: Callable[[ProgressCallback], Result], phase: str, clock: _Clock
-) -> Generator[AnyWorkerEvent, None, Result]:
-    """Run `work(report)` in a thread and yield its reports as progress; return what it returns.
-
-    A thread, so that a cancel is noticed between reports while a library computes; the process ends with it.
-    """
-    reports: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
-    outcome: list[Result] = []
-    failure: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            outcome.append(work(lambda done, total: reports.put((done, total))))
-        except BaseException as error:  # handed to the generator, which raises it in its own thread
-            failure.append(error)
-        finally:
-            reports.put(None)
-
-    threading.Thread(target=body, name=phase, daemon=True).start()
-    told = -1.0
-    while (report := reports.get()) is not None:
-        now = clock.seconds()
-        if now - told >= SECONDS_BETWEEN_PROGRESS:
-            told = now
-            yield WorkerProgress(progress=Progress(phase=phase, step=report[0], steps=report[1], seconds=now))
-    if failure:
-        raise failure[0]
-    return outcome[0]

@@ -8,12 +8,12 @@ from limbeck_protocol.job_states import JobState
 from limbeck_protocol.messages import Artifact, JobInfo
 from limbeck_protocol.recipe import FIELD_FILE, Recipe
 from limbeck_server import recipes
-from limbeck_server.presets import PRESETS
+from limbeck_server.presets import PRESETS, makes
 
 JOB = "01JD4ZK7Q5R8M2N3P4S5T6V7W8"
 
 
-@pytest.mark.parametrize("key", PRESETS, ids="-".join)
+@pytest.mark.parametrize("key", [key for key in PRESETS if makes(key[0]) == "object"], ids="-".join)
 def test_a_job_of_every_preset_can_be_edited(key: tuple[str, str, str]) -> None:
     preset, loss, prior = key
     made = Recipe(prompt="a red mug", loss=loss, prior=prior, preset=preset)

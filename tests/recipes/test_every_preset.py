@@ -9,9 +9,20 @@ import msgspec
 import numpy as np
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError
-from limbeck_protocol.recipe import Cameras, Orbit, Recipe, Rig, Settings, Start, recipe_from_json, recipe_to_json
+from limbeck_protocol.recipe import (
+    Cameras,
+    Image,
+    Orbit,
+    Recipe,
+    Rig,
+    Settings,
+    Start,
+    recipe_from_json,
+    recipe_to_json,
+)
 from limbeck_server import presets, recipes
 from limbeck_server.distillation.losses import LOSSES
+from limbeck_server.presets.images import GENERATOR_OF
 from msgspec import UNSET
 
 EVERY_PRESET = sorted(presets.PRESETS)
@@ -19,15 +30,16 @@ PROMPT = "a red cube"
 
 
 def model_of(kind: str) -> str:
-    return kind if kind == presets.EXACT else "owner/name"
+    return "owner/name" if kind == presets.STABLE_DIFFUSION else kind
 
 
 def recipe_of(preset: str, loss: str, kind: str, **more: Any) -> Recipe:
-    """A recipe of a preset; losses that edit something are given what they edit."""
+    """A recipe of a preset, for what it makes; losses that edit something are given what they edit."""
     start = (
         Start(job_id="01JD4ZK7Q5R8M2N3P4S5T6V7W8", prompt="a blue cube") if "reference" in LOSSES[loss].needs else UNSET
     )
-    return Recipe(prompt=PROMPT, preset=preset, loss=loss, prior=model_of(kind), start=start, **more)
+    image = UNSET if presets.makes(preset) == "object" else Image(generator=GENERATOR_OF[preset])
+    return Recipe(prompt=PROMPT, preset=preset, loss=loss, prior=model_of(kind), start=start, image=image, **more)
 
 
 @pytest.mark.parametrize(("preset", "loss", "kind"), EVERY_PRESET)

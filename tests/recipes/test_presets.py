@@ -12,7 +12,7 @@ from limbeck_server.presets.layers import Sourced, entries, from_one_source, rew
 from msgspec import UNSET
 
 NETWORK = presets.STABLE_DIFFUSION
-PUBLISHED = sorted(key for key in presets.PRESETS if key[2] == NETWORK)
+PUBLISHED = sorted(key for key in presets.PRESETS if key[2] == NETWORK and presets.makes(key[0]) == "object")
 NAMED = {
     "dreamfusion": "sds",
     "sjc": "sds",

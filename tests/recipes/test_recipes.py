@@ -87,7 +87,7 @@ REFUSED: dict[str, tuple[dict[str, Any], ErrorCode, str, str]] = {
     # name: (what the recipe says, code, field, a part of the sentence)
     "loss": ({"loss": "gan"}, ErrorCode.UNKNOWN_LOSS, "loss", "sds, nfsd"),
     "preset": ({"preset": "best"}, ErrorCode.UNKNOWN_PRESET, "preset", "quick, standard"),
-    "prior": ({"prior": "imagen"}, ErrorCode.UNKNOWN_PRIOR, "prior", "exact, stable-diffusion"),
+    "prior": ({"prior": "imagen"}, ErrorCode.UNKNOWN_PRIOR, "prior", "exact, network, stable-diffusion"),
     "prior-path": ({"prior": "no/such/folder"}, ErrorCode.UNKNOWN_PRIOR, "prior", "folder"),
     "prior-absolute": ({"prior": "/no-such-folder"}, ErrorCode.UNKNOWN_PRIOR, "prior", "folder"),
     "prior-home": ({"prior": "~/no-such-folder"}, ErrorCode.UNKNOWN_PRIOR, "prior", "folder"),
@@ -224,7 +224,7 @@ def test_a_recipe_that_cannot_be_made_is_refused_by_its_field(case: str) -> None
     assert caught.value.message.endswith(".")
 
 
-def test_only_the_exact_prior_minds_words_sizes_and_views() -> None:
+def test_a_stable_diffusion_minds_no_words_sizes_and_views() -> None:
     settings = Settings(render_size=[(0.0, 48)])
     recipe = Recipe(prompt="a wombat, front view", prior="stable-diffusion", settings=settings, rig=cameras(", wide"))
     assert recipes.complete(recipe).settings.render_size == [(0.0, 48)]
@@ -247,7 +247,7 @@ def test_models_that_are_not_here_are_the_workers_business(prior: str) -> None:
 def test_the_catalog_lists_all_that_can_be_asked_for() -> None:
     catalog = recipes.catalog()
     assert {loss.name for loss in catalog.losses} == set(LOSSES)
-    assert {prior.name for prior in catalog.priors} == {"exact", "stable-diffusion"}
+    assert {prior.name for prior in catalog.priors} == {"exact", "network", "stable-diffusion"}
     assert {(p.name, p.loss, p.prior) for p in catalog.presets} == set(presets.PRESETS)
     for loss in catalog.losses:
         for p in loss.parameters:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from limbeck_server import __version__
-from limbeck_server.cli import doctor, edit, generate, jobs, keys, presets, prior, serve, study
+from limbeck_server.cli import doctor, edit, generate, image, jobs, keys, presets, prior, serve, study
 
 app = typer.Typer(
     name="limbeck",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("generate")(generate.generate)
+app.command("image")(image.image)
 app.command("edit")(edit.edit)
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")

@@ -29,7 +29,8 @@ def edit(
     ] = None,
     loss: Annotated[str, typer.Option(help="dds edits; another loss just begins with the job's object.")] = "dds",
     prior: Annotated[
-        str | None, typer.Option(help="Another prior than the job's; for pictures: exact unless given.")
+        str | None,
+        typer.Option(help="Another prior than the job's (exact, network, ...); for pictures: exact unless given."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Another preset than the job's: quick or standard.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's by default.")] = None,
@@ -49,8 +50,8 @@ def edit(
 ) -> None:
     """Edit what a job has made, or a picture, by Delta Denoising Score: only what the new prompt changes changes.
 
-    A picture comes back as large as the prior's own pictures: 64 x 64 pixels for exact, 512 or 768 a side for Stable
-    Diffusion.
+    A picture comes back as large as the prior's own pictures: 64 x 64 pixels for exact, 32 x 32 for network, 512 or
+    768 a side for Stable Diffusion.
     """
     from limbeck_server.cli.generate import absolute_folder, read_parameters, read_settings
 

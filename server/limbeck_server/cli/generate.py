@@ -36,7 +36,7 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What to make: 'a yellow duck'.")],
     loss: Annotated[str, typer.Option(help="Distillation loss; `limbeck presets` lists them.")] = "sds",
     prior: Annotated[
-        str, typer.Option(help="exact, stable-diffusion, a hub id such as owner/name, or a local folder.")
+        str, typer.Option(help="exact, network, stable-diffusion, a hub id such as owner/name, or a local folder.")
     ] = "exact",
     preset: Annotated[str, typer.Option(help="`limbeck presets` lists them with their values.")] = "standard",
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not look like.")] = None,
@@ -58,7 +58,7 @@ def generate(
     out = out or Path(file_name(prompt) + ".glb")
     check_writable(out)
     given = {"steps": steps, "guidance_scale": guidance_scale, "threads": threads}
-    recipe = _recipe(
+    recipe = build_recipe(
         prompt=prompt,
         negative_prompt=negative_prompt,
         loss=loss,
@@ -224,7 +224,12 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _recipe(**fields: Any) -> Recipe:
+def build_recipe(**fields: Any) -> Recipe:
+    """Return a recipe of these fields, checked as far as it can be without a server.
+
+    Raises:
+        LimbeckError: a field is not usable.
+    """
     import msgspec
     from limbeck_protocol.errors import ErrorCode, LimbeckError
     from limbeck_protocol.recipe import Recipe, check_recipe, recipe_from_json, recipe_to_json
@@ -270,7 +275,14 @@ def raise_unless_succeeded(job: JobInfo) -> None:
 
 
 def absolute_folder(prior: str) -> str:
-    """Return a local folder's whole path, since the server works elsewhere; any other prior as it is."""
+    """Return a local folder's whole path, since the server works elsewhere; any other prior as it is.
+
+    A folder called `network` is `./network`: the names of priors mean what they mean wherever one stands.
+    """
+    from limbeck_server.priors.kinds import KINDS
+
+    if prior in KINDS:
+        return prior
     folder = Path(prior).expanduser() if prior.startswith(("~/", ".", "/")) else Path(prior)
     return str(folder.resolve()) if folder.is_dir() else prior
 

@@ -157,8 +157,8 @@ class ExactPrior:
         raise ParticleError(
             "the loss 'vsd' trains a particle model, and the exact prior has no network to adapt. Nor would an exact "
             "one help: the exact particle model of a single render predicts the very noise that was added, so that VSD "
-            "equals SDS draw by draw. Choose another loss, such as 'sds', or a network prior, such as "
-            "'stable-diffusion'."
+            "equals SDS draw by draw. Choose another loss, such as 'sds', or a prior that is a network, such as "
+            "'network'."
         )
 
     def log_likelihood(self, pictures: Tensor, noise_std: float | Tensor, text: str) -> Tensor:
@@ -277,6 +277,16 @@ def load_exact_prior(
     prior = ExactPrior(library, degraded_views(library), device)
     prior.check_prompt(prompt)
     return prior
+
+
+def load_exact_judge(shape: str, progress: Callable[[int, int], None] | None = None) -> ExactPrior:
+    """Return who knows 32-pixel pictures of one shape, by as many views as its own prior has: see `posterior`.
+
+    Args:
+        shape: one of the known world's; every caption that is asked about must name it.
+        progress: see `load_exact_prior`.
+    """
+    return ExactPrior(views.load_library({shape: views.default_counts(shape)[shape]}, min(SIZES), None, progress))
 
 
 def degraded_views(library: ViewLibrary, per_shape: int = DEGRADED_VIEWS_PER_SHAPE) -> ViewLibrary:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from limbeck_server.known_world import captions
 from limbeck_server.priors import prompts
+from limbeck_server.priors.kinds import KNOWN_WORLD_LANGUAGE
 from limbeck_server.priors.prior import PromptError
 
 
@@ -70,7 +71,7 @@ ANY_TEXT = Language(
 """Models trained on the world's captions: any text, DreamFusion's view words."""
 
 KNOWN_WORLD = Language(
-    name="known-world",
+    name=KNOWN_WORLD_LANGUAGE,
     check=_check_caption,
     view_suffix=captions.view_suffix,
     view_negatives=known_world_view_negatives,

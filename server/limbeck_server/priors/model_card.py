@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limbeck_server.priors.kinds import CARD
 from limbeck_server.priors.languages import ANY_TEXT, LANGUAGES, Language
 from limbeck_server.priors.model_files import corrupt, read_json
 
-CARD = "limbeck.json"
+__all__ = ["CARD", "ModelCard", "read_card"]
 
 
 @dataclass(frozen=True)

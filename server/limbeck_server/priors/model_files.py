@@ -16,9 +16,16 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError, safe_open
 
+from limbeck_server.priors.kinds import (
+    NETWORK,
+    NOT_SHIPPED,
+    SHIPPED_NETWORK,
+    STABLE_DIFFUSION,
+    is_shipped,
+    local_folder,
+)
 from limbeck_server.priors.prior import ModelError
 
-STABLE_DIFFUSION = "stable-diffusion"
 HUB_NAMES = (
     # The authors' own stabilityai/stable-diffusion-2-1-base was withdrawn from the hub in November 2025, but still lies
     # in many caches; the first two are public copies of the same weights. 1.5's first home (runwayml) is gone as well.
@@ -64,14 +71,18 @@ def find_model(model: str, allow_download: bool = False) -> ModelFiles:
     """Return the files of a model.
 
     Args:
-        model: `stable-diffusion` (the first of `HUB_NAMES` that is there), a hub id, or a local folder.
+        model: `network` (the one that ships), `stable-diffusion` (the first of `HUB_NAMES` that is there), a hub id,
+            or a local folder.
         allow_download: fetch what is missing from the hub. Otherwise nothing leaves this machine.
 
     Raises:
         ModelError: it is not there (with the command that gets it), is unsafe, or is damaged.
     """
-    # `~nobody` is no home folder that could be expanded; it is then looked for as it stands.
-    path = Path(model) if not model.startswith(("~/", "~\\")) else Path(model).expanduser()
+    if model == NETWORK:
+        if not is_shipped():
+            raise ModelError("MODEL_NOT_FOUND", NOT_SHIPPED)
+        return check_files(SHIPPED_NETWORK, NETWORK)
+    path = local_folder(model)
     if path.is_dir():
         return check_files(path, path.resolve().name)
     if path.is_file():
@@ -80,7 +91,7 @@ def find_model(model: str, allow_download: bool = False) -> ModelFiles:
         raise ModelError(
             "MODEL_NOT_FOUND",
             f"There is no folder {model!r}, and it is no hub id such as owner/name either. Name a folder that holds "
-            f"model_index.json, a hub id, or {STABLE_DIFFUSION!r}.",
+            f"model_index.json, a hub id, {NETWORK!r} or {STABLE_DIFFUSION!r}.",
         )
     names = HUB_NAMES if model == STABLE_DIFFUSION else (model,)
     damaged: ModelError | None = None
@@ -232,4 +243,5 @@ def _incomplete(name: str, missing: str) -> ModelError:
 def corrupt(name: str, why: str) -> ModelError:
     """Return the error for a model that is there but cannot be used, with the way to get it again."""
     again = f"with `{download_command(name)}`" if _HUB_ID.fullmatch(name) else "from where it came"
-    return ModelError("MODEL_CORRUPT", f"The model {name!r} is not usable: {why}. Download it again {again}.")
+    remedy = "Install limbeck-server again" if name == NETWORK else f"Download it again {again}"
+    return ModelError("MODEL_CORRUPT", f"The model {name!r} is not usable: {why}. {remedy}.")

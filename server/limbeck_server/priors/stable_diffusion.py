@@ -177,7 +177,8 @@ def load_stable_diffusion(
     """Return the prior, ready to predict.
 
     Args:
-        model: `stable-diffusion` (the first known one in the Hugging Face cache), a hub id, or a local folder.
+        model: `network` (the one that ships), `stable-diffusion` (the first known one in the Hugging Face cache), a hub
+            id, or a local folder.
         device: where its networks live.
         dtype: their precision: half on CUDA, single on a CPU.
         allow_download: fetch what is missing from the hub, with its progress shown on standard error.
