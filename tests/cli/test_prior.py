@@ -52,10 +52,27 @@ def test_a_trained_model_is_scored(limbeck, trained: Path) -> None:
     assert found["seen"]["pictures"] == found["unseen"]["pictures"] == 2
     assert all(row["error"] > 0 for row in found["denoising"])
     assert found["training"]["views_per_shape"] == 6
+    # The second judge, and the distance that its features give.
+    assert all(set(found[row]["classifier"]) >= {"colour", "shape", "both"} for row in ("seen", "unseen", "truth"))
+    assert found["frechet"] > 0
     table = limbeck("prior", "score", str(trained / "model"), *few[:-4], "--pictures", "0", "--device", "cpu")
     assert table.returncode == 0, table.stderr
     assert all(words in table.stdout for words in ("seen pairs", "unseen pairs", "the world itself", "view as asked"))
+    assert all(
+        words in table.stdout for words in ("as the exact prior sees it", "as the classifier sees it", "Frechet")
+    )
     assert "timestep" not in table.stdout
+
+
+def test_a_classifier_is_trained_and_says_how_good_it_is(limbeck, tmp_path: Path) -> None:
+    out = tmp_path / "classifier"
+    answer = limbeck("prior", "classifier", "--out", str(out), "--iterations", "2", "--views", "2", "--json")
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["accuracy"]["pictures"] == 4 * 28
+    assert found["parameters"] <= 400_000
+    assert {path.name for path in out.iterdir()} == {"classifier.safetensors", "classifier.json", "log.jsonl"}
+    assert "Right about 112 pictures of other views" in answer.stderr
 
 
 def test_a_sheet_of_samples_is_drawn(limbeck, trained: Path, tmp_path: Path) -> None:
@@ -66,12 +83,27 @@ def test_a_sheet_of_samples_is_drawn(limbeck, trained: Path, tmp_path: Path) -> 
     assert "a red cube, a blue torus, back view" in answer.stderr
 
 
+def test_a_trained_model_is_made_ready_to_ship(limbeck, trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shipped"
+    answer = limbeck("prior", "export", str(trained), "--out", str(out), "--without-score", "--device", "cpu", "--json")
+    assert answer.returncode == 0, answer.stderr
+    said = json.loads(answer.stdout)
+    assert (said["out"], said["scored"]) == (str(out), False)
+    assert 8e6 < said["bytes"] < 15e6
+    assert {path.name for path in out.iterdir()} >= {"model_index.json", "log.jsonl", "samples.png", "README.md"}
+    (tmp_path / "score.json").write_text("[]")
+    refused = limbeck("prior", "export", str(trained), "--out", str(out), "--score", str(tmp_path / "score.json"))
+    assert refused.returncode != 0
+    assert "lacks azimuth" in refused.stderr
+
+
 # what is refused -> (arguments after `prior`, words that the sentence must hold)
 REFUSED: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no such model": (["samples", "nowhere"], ("'nowhere'", "model_index.json")),
     "no model of this world": (["score", "empty"], ("model_index.json",)),
     "an unknown word": (["samples", "MODEL", "--prompt", "a zeppelin"], ("zeppelin", "duck")),
     "a folder's place taken": (["train", "--out", "taken"], ("taken", "--out")),
+    "a file in the classifier's place": (["classifier", "--out", "taken"], ("taken", "--out")),
     "other settings": (["train", "--out", "RUN", "--batch", "7"], ("batch 2", "another folder")),
     "no such device": (["samples", "MODEL", "--device", "tpu"], ("tpu", "cuda")),
     "nowhere to write": (["samples", "MODEL", "--out", "none/sheet.png"], ("none",)),

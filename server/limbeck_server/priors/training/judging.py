@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,19 @@ class Judge:
 
 def load_judge(size: int, cache_folder: Path | None = None, views_per_shape: int = VIEWS_PER_SHAPE) -> Judge:
     """Return who judges pictures of `size` pixels by views of every shape; the last of them are the others."""
-    others = max(1, views_per_shape // 20)
     library = load_library(dict.fromkeys(SHAPE_NAMES, views_per_shape), size, cache_folder)
-    held = torch.arange(len(library.shape_index)) % views_per_shape < views_per_shape - others
-    return Judge(ExactPrior(_rows(library, held)), _rows(library, ~held), others)
+    known, others, others_per_shape = split_views(library, views_per_shape)
+    return Judge(ExactPrior(known), others, others_per_shape)
+
+
+def split_views(library: ViewLibrary, views_per_shape: int) -> tuple[ViewLibrary, ViewLibrary, int]:
+    """Return a library's views in two parts, and how many of a shape the second has: the last twentieth, at least one.
+
+    Who judges knows the first part; true pictures that it has not seen are made of the second.
+    """
+    others = max(1, views_per_shape // 20)
+    known = torch.arange(len(library.shape_index)) % views_per_shape < views_per_shape - others
+    return _rows(library, known), _rows(library, ~known), others
 
 
 def true_pictures(judge: Judge, prompts: Sequence[str], generator: torch.Generator) -> Tensor:
@@ -110,12 +119,24 @@ def judge_pictures(judge: Judge, pictures: Tensor, prompts: Sequence[str]) -> di
 
     Besides, `prompts`: prompt -> the share of its pictures that show both.
     """
-    wanted = [parse_caption(prompt) for prompt in prompts]
     nothing = [""] * len(prompts)
-    seen = {over: words_seen(judge, pictures, over, nothing) for over in ("colour", "shape")}
+    return shares_right({over: words_seen(judge, pictures, over, nothing) for over in ("colour", "shape")}, prompts)
+
+
+def shares_right(seen: Mapping[str, Sequence[str]], prompts: Sequence[str]) -> dict[str, Any]:
+    """Return how often the words seen in pictures are those of their prompts.
+
+    Args:
+        seen: `shape` and `colour` -> the word seen in every picture.
+        prompts: one per picture.
+
+    Returns:
+        `pictures`, their number; `colour`, `shape`, `both`, shares 0..1; `prompts`: prompt -> its share of both.
+    """
+    wanted = [parse_caption(prompt) for prompt in prompts]
     right = {
-        over: [word == getattr(caption, over) for word, caption in zip(words, wanted, strict=True)]
-        for over, words in seen.items()
+        over: [getattr(caption, over) in (None, word) for word, caption in zip(seen[over], wanted, strict=True)]
+        for over in ("colour", "shape")
     }
     both = [colour and shape for colour, shape in zip(right["colour"], right["shape"], strict=True)]
     per_prompt: dict[str, list[bool]] = {}

@@ -13,6 +13,8 @@ from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.prior import Prior
 from limbeck_server.priors.training.batches import World, draw_batch
+from limbeck_server.priors.training.classifier import Classifier, judge_by_classifier
+from limbeck_server.priors.training.frechet import frechet_distance
 from limbeck_server.priors.training.judging import (
     ONE_FRONT,
     Judge,
@@ -38,6 +40,7 @@ def score_samples(
     steps: int = STEPS,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    classifier: Classifier | None = None,
 ) -> dict[str, Any]:
     """Return shares of DDIM samples that show what was asked for, as the exact prior's posterior judges them.
 
@@ -50,11 +53,14 @@ def score_samples(
         steps: of the sampler.
         seed: chooses prompts and noise.
         say: told what is being done.
+        classifier: the other judge, if there is one for pictures of this size.
 
     Returns:
         `seen`, `unseen` and `truth` (true pictures of the seen prompts: what could be reached), see
-        `judging.judge_pictures`; `azimuth`, the share of pictures of shapes with one front that show the view asked
-        for, and `azimuth_pictures`, how many were judged.
+        `judging.judge_pictures`, each with the other judge's verdict in `classifier`; `azimuth`, the share of pictures
+        of shapes with one front that show the view asked for, and `azimuth_pictures`, how many were judged. With a
+        classifier also `frechet`: the distance of the seen prompts' pictures to true ones, in its features, and
+        `frechet_floor`, that of as many other true ones.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -65,12 +71,25 @@ def score_samples(
         shape = (3, judge.prior.size, judge.prior.size)
         return prior.decode_latents(sample(prior, texts, shape, generator, guidance_scale, steps, tell))
 
+    def judged(pictures: Tensor, texts: Sequence[str]) -> dict[str, Any]:
+        verdict = judge_pictures(judge, pictures, texts)
+        if classifier is not None:
+            verdict["classifier"] = judge_by_classifier(classifier, pictures, texts)
+        return verdict
+
     found: dict[str, Any] = {}
     for name, chosen in (("seen", seen_prompts(prompts, seed)), ("unseen", unseen_prompts(prompts, seed))):
         texts = [prompt for prompt in chosen for _ in range(samples)]
-        found[name] = judge_pictures(judge, draw(f"{name} pairs", texts), texts)
+        pictures = draw(f"{name} pairs", texts)
+        found[name] = judged(pictures, texts)
         if name == "seen":
-            found["truth"] = judge_pictures(judge, true_pictures(judge, texts, generator), texts)
+            truth = true_pictures(judge, texts, generator)
+            found["truth"] = judged(truth, texts)
+            if classifier is not None and len(texts) > 1:
+                # A generator of its own: what is judged below stays what it was before there was a classifier.
+                others = true_pictures(judge, texts, torch.Generator().manual_seed(seed + 1))
+                drawn, true, other = (classifier.features(one) for one in (pictures, truth, others))
+                found["frechet"], found["frechet_floor"] = frechet_distance(drawn, true), frechet_distance(other, true)
     pairs = [(shape, azimuth) for shape in ONE_FRONT for azimuth in AZIMUTH_WORDS]
     colours = list(COLOURS)
     captions = [Caption(shape, colours[i % len(colours)], azimuth) for i, (shape, azimuth) in enumerate(pairs)]
@@ -133,12 +152,20 @@ def score_denoising(
 
 def summary(score: dict[str, Any]) -> str:
     """Return what `score_samples` and `score_denoising` found as tables."""
-    lines = [f"{'pictures of':<16}{'count':>6}{'colour':>9}{'shape':>9}{'both':>9}"]
+    columns = ("colour", "shape", "both")
+    judges = ["the exact prior", *(["the classifier"] if "classifier" in score["seen"] else [])]
+    lines = [" " * 22 + "".join(f"{'as ' + judge + ' sees it':>33}" for judge in judges)]
+    head = "".join("".join(f"{column:>9}" for column in columns) + " " * 6 for _ in judges)
+    lines.append(f"{'pictures of':<16}{'count':>6}{' ' * 6}{head}".rstrip())
     names = {"seen": "seen pairs", "unseen": "unseen pairs", "truth": "the world itself"}
     for key, name in names.items():
         row = score[key]
-        shares = "".join(f"{100 * row[column]:>8.1f}%" for column in ("colour", "shape", "both"))
-        lines.append(f"{name:<16}{row['pictures']:>6}{shares}")
+        verdicts = [row, *([row["classifier"]] if "classifier" in row else [])]
+        shares = ["".join(f"{100 * verdict[column]:>8.1f}%" for column in columns) for verdict in verdicts]
+        lines.append(f"{name:<16}{row['pictures']:>6}{' ' * 6}" + (" " * 6).join(shares))
+    if "frechet" in score:
+        distances = f"{score['frechet']:.2f} from true ones; as many other true ones {score['frechet_floor']:.2f}"
+        lines.append(f"Frechet distance of the seen pairs' pictures, in the classifier's features: {distances}")
     lines.append(f"view as asked for: {100 * score['azimuth']:.1f}% of {score['azimuth_pictures']}")
     for key in ("seen", "unseen"):
         worst = sorted(score[key]["prompts"].items(), key=lambda item: item[1])[:5]
