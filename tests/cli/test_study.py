@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("densities", "variance", "bandwidth", "ablation", "losses")
+NAMES = ("densities", "variance", "bandwidth", "ablation", "losses", "decomposition", "nfsd-3d", "text-to-2d")
 
 
 def test_without_a_name_the_studies_are_listed(limbeck) -> None:
@@ -26,6 +26,10 @@ REFUSED: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "unknown study": (["colours"], ("colours", *NAMES)),
     "unknown loss": (["variance", "--loss", "sdz"], ("sdz", "nfsd")),
     "an option that the study does not take": (["densities", "--prompt", "a red cube"], ("--prompt", "variance")),
+    "a prior where only the exact one serves": (["variance", "--prior", "network"], ("--prior", "decomposition")),
+    "a prior that is not there": (["decomposition", "--prior", "./nowhere"], ("./nowhere", "--prior")),
+    "jobs on a prior that is not there": (["nfsd-3d", "--prior", "./nowhere"], ("./nowhere", "--prior")),
+    "a word that the prior has not": (["decomposition", "--prompt", "a zeppelin"], ("zeppelin", "duck")),
     "no colour": (["variance", "--prompt", "a duck"], ("colour", "a yellow duck")),
     "unknown word": (["bandwidth", "--prompt", "a yellow zeppelin"], ("zeppelin", "duck")),
     "a loss without meaning here": (["variance", "--loss", "vsd"], ("vsd", "sds, draw by draw")),
@@ -93,6 +97,32 @@ def test_json_is_one_object_with_seed_seconds_and_choices(limbeck, tmp_path: Pat
     assert result["seconds"] > 0
     assert result["choices"]["guidance scale"]
     assert set(result["states"]["start"]) == {"csd"}
+
+
+def test_the_decomposition_is_of_the_prior_that_is_named(limbeck, tmp_path: Path, tiny_pixel_model: Path) -> None:
+    folder = str(tiny_pixel_model)
+    answer = limbeck("study", "decomposition", "--quick", "--prior", folder, "--json", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads(answer.stdout)
+    assert (result["study"], result["prior"]) == ("decomposition", folder)
+    assert {"noise_part", "domain", "condition"} <= set(result["pairs"]["unfinished"][0])
+    figures = {path.name for path in (tmp_path / "study-decomposition").iterdir()}
+    assert figures == {"decomposition.png", "decomposition-curves.png"}
+
+
+@pytest.mark.slow
+def test_sds_against_nfsd_runs_real_jobs_and_goes_on_where_it_was(limbeck, tmp_path: Path) -> None:
+    arguments = ("study", "nfsd-3d", "--quick", "--prompt", "a red cube", "--json")
+    answer = limbeck(*arguments, cwd=tmp_path, timeout_s=900)
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads(answer.stdout)
+    cases = result["prompts"]["a red cube"]
+    assert [one["guidance_scale"] for one in cases.values()] == [100.0, 7.5, 7.5, 2.0, 2.0]
+    assert all(one["metrics"]["iou"] > one["metrics"]["start"]["iou"] for one in cases.values())
+    assert (tmp_path / "study-nfsd-3d" / "nfsd-3d.png").is_file()
+    again = limbeck(*arguments, cwd=tmp_path)
+    assert again.stderr.count("kept from an earlier run") == len(cases)
+    assert json.loads(again.stdout)["prompts"] == result["prompts"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from limbeck_protocol.errors import ErrorCode, LimbeckError
 
     from limbeck_server.studies.losses import Case, Job, JobResult
+    from limbeck_server.studies.picture_runs import Setup
+    from limbeck_server.studies.text_to_2d import Setups
 
 PRESET = "quick"
 """Of the jobs that the study `losses` runs."""
@@ -42,6 +44,18 @@ STUDIES = {
         "One prompt, every loss, one seed: turntables, seconds, prior evaluations, metrics against the truth.",
         frozenset({"prompt", "losses"}),
     ),
+    "decomposition": Study(
+        "NFSD's Figs. 2 to 4: what a prior's score is made of, and how small its noise is below timestep 200.",
+        frozenset({"prompt", "prior"}),
+    ),
+    "nfsd-3d": Study(
+        "NFSD's Fig. 8: SDS against NFSD in 3-D, the same seeds, no annealing. Goes on where it was interrupted.",
+        frozenset({"prompt", "prior"}),
+    ),
+    "text-to-2d": Study(
+        "Pictures: NFSD's Fig. 7 and mean-shift distillation's Table 3. Goes on where it was interrupted.",
+        frozenset({"prior"}),
+    ),
 }
 
 
@@ -52,6 +66,9 @@ def study(
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="LOSS", help="Only this one; repeatable. All by default.")
     ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="'exact', 'network', a folder or a hub id; 'exact' by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all noise.", min=0, max=2**63 - 1)] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
     out: Annotated[
@@ -59,13 +76,13 @@ def study(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Repeat one of the papers' experiments on the exact prior. Needs no server."""
+    """Repeat one of the papers' experiments, on the exact prior or on another where it takes one. Needs no server."""
     from limbeck_server.cli.output import print_json, say
 
     if name is None:
         _list_studies(as_json)
         return
-    options = {"prompt": prompt, "losses": tuple(losses or ())}
+    options = {"prompt": prompt, "losses": tuple(losses or ()), "prior": prior}
     given: dict[str, Any] = {option: value for option, value in options.items() if value}
     _check(name, given)
     folder = _folder(out or Path(f"study-{name}"))
@@ -73,11 +90,10 @@ def study(
     import torch
 
     torch.set_num_threads(threads)
-    module = importlib.import_module(f"limbeck_server.studies.{name}")
-    if name == "losses":
-        given |= {"job": _job(seed, threads), "setting": f"preset {PRESET!r}"}
+    module = importlib.import_module(f"limbeck_server.studies.{name.replace('-', '_')}")
     begun = time.monotonic()
     with _told(say) as tell, _sentences(folder):
+        given |= _job_options(name, prior, seed, threads)
         result = module.run(quick=quick, seed=seed, out=folder, say=tell, **given)
     seconds = round(time.monotonic() - begun, 1)
     if as_json:
@@ -95,7 +111,7 @@ def _list_studies(as_json: bool) -> None:
         print_json({"studies": {name: study.about for name, study in STUDIES.items()}})
         return
     for name, one in STUDIES.items():
-        print(f"  {name:<10} {one.about}")
+        print(f"  {name:<13} {one.about}")
     print("limbeck study NAME [--quick] runs one.")
 
 
@@ -107,7 +123,7 @@ def _check(name: str, given: dict[str, Any]) -> None:
 
     if name not in STUDIES:
         raise _error(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.", "Name one of these.")
-    options = {"prompt": "--prompt", "losses": "--loss"}
+    options = {"prompt": "--prompt", "losses": "--loss", "prior": "--prior"}
     for option in given:
         if option not in STUDIES[name].takes:
             fit = [other for other, one in STUDIES.items() if option in one.takes]
@@ -150,9 +166,12 @@ def _sentences(folder: Path) -> Iterator[None]:
     from limbeck_protocol.errors import ErrorCode, as_sentence
 
     from limbeck_server.distillation.injection import DivergedError
+    from limbeck_server.priors.prior import ModelError
 
     try:
         yield
+    except ModelError as error:
+        raise _error(as_sentence(error), "Choose another --prior.", ErrorCode(error.code)) from error
     except DivergedError as error:
         raise _error(as_sentence(error), "Choose another --seed.", ErrorCode.NUMERIC_DIVERGED) from error
     except ValueError as error:
@@ -177,8 +196,49 @@ def _told(say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, description=text)
 
 
-def _job(seed: int, threads: int) -> Job:
-    """Return how the study `losses` has a job run: here, by the worker, in a folder that is thrown away."""
+def _job_options(name: str, prior: str | None, seed: int, threads: int) -> dict[str, Any]:
+    """Return what a study takes that has jobs run or takes presets' values; nothing for the others."""
+    if name == "losses":
+        return {"job": _job(seed, threads), "setting": f"preset {PRESET!r}"}
+    if name == "text-to-2d":
+        return {"setups": _setups(prior or "exact", seed)}
+    if name not in ("decomposition", "nfsd-3d"):
+        return {}
+    import os
+
+    from limbeck_server.assembly import ALLOW_DOWNLOAD
+    from limbeck_server.distillation.device import choose_device
+    from limbeck_server.priors.kinds import EXACT
+    from limbeck_server.studies.priors import model_stamp
+
+    prior, allow_download = prior or EXACT, os.environ.get(ALLOW_DOWNLOAD) == "1"
+    if name == "decomposition":
+        return {"device": choose_device("auto"), "allow_download": allow_download}
+    stamp = model_stamp(prior, allow_download)
+    return {"job": _job(seed, threads, prior), "setting": f"preset {PRESET!r}, prior {prior!r}", "model": stamp}
+
+
+def _setups(prior: str, seed: int) -> Setups:
+    """Return how the study `text-to-2d` learns what a preset says of pictures."""
+
+    def setup(preset: str, loss: str) -> Setup:
+        from limbeck_protocol.recipe import Image, Recipe
+
+        from limbeck_server.assembly import picture_settings
+        from limbeck_server.presets.images import GENERATOR_OF
+        from limbeck_server.recipes import complete
+        from limbeck_server.studies.picture_runs import Setup
+
+        generator = GENERATOR_OF[preset]
+        image = Image(generator=generator)
+        recipe = complete(Recipe(prompt="a duck", loss=loss, prior=prior, preset=preset, seed=seed, image=image))
+        return Setup(picture_settings(recipe), generator)
+
+    return setup
+
+
+def _job(seed: int, threads: int, prior: str = "exact") -> Job:
+    """Return how a study has a job run: here, by the worker, in a folder that is thrown away."""
 
     def run_job(prompt: str, case: Case, steps: int | None) -> JobResult:
         import tempfile
@@ -196,7 +256,13 @@ def _job(seed: int, threads: int) -> Job:
         settings = Settings(threads=threads, loss_parameters=dict(case.parameters))
         if steps is not None:
             settings = msgspec.structs.replace(settings, steps=steps)
-        recipe = complete(Recipe(prompt=prompt, loss=case.loss, preset=PRESET, seed=seed, settings=settings))
+        if case.guidance_scale is not None:
+            settings = msgspec.structs.replace(settings, guidance_scale=case.guidance_scale)
+        if case.timestep_max is not None:
+            settings = msgspec.structs.replace(settings, timestep_max=[(0.0, case.timestep_max)])
+        wanted = Recipe(prompt=prompt, loss=case.loss, prior=prior, preset=PRESET, seed=seed, settings=settings)
+        recipe = complete(wanted)
+        ran_at = msgspec.to_builtins(recipe.settings)
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 ended = [event for event in worker.run(recipe, Path(scratch)) if isinstance(event, Finished)]
@@ -204,7 +270,8 @@ def _job(seed: int, threads: int) -> Job:
                 # One loss that runs away is a result of the comparison, not its end.
                 if error.code not in (ErrorCode.NUMERIC_DIVERGED, ErrorCode.NO_SURFACE):
                     raise
-                return JobResult({}, None, str(error))
-            return JobResult(ended[-1].metrics, load_field(Path(scratch) / "artifacts" / FIELD_FILE))
+                return JobResult({}, None, str(error), ran_at)
+            made = load_field(Path(scratch) / "artifacts" / FIELD_FILE)
+            return JobResult(ended[-1].metrics, made, settings=ran_at)
 
     return run_job

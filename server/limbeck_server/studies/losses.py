@@ -6,8 +6,9 @@ are the choice of cases, the turntables, the figure and the table.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Case:
-    """One of the compared ways; the parameters are those that differ from the preset's."""
+    """One of the compared ways; what is given differs from the preset's.
+
+    Attributes:
+        loss: by name.
+        parameters: of the loss.
+        guidance_scale: None for the preset's.
+        timestep_max: share of the schedule, held throughout; None for the preset's, which usually falls.
+    """
 
     loss: str
-    parameters: Mapping[str, float | str] = field(default_factory=dict)
+    parameters: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    guidance_scale: float | None = None
+    timestep_max: float | None = None
 
 
 CASES: dict[str, Case] = {
@@ -54,11 +64,19 @@ CASES: dict[str, Case] = {
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job came to: its metrics and the field it ended with; or why it failed."""
+    """What a job came to: its metrics and the field it ended with; or why it failed.
+
+    Attributes:
+        metrics: as the job reports them.
+        field: None where it failed.
+        error: a sentence; empty where it did not.
+        settings: what the job ran at, all of it.
+    """
 
     metrics: Mapping[str, Any]
     field: Field | None
     error: str = ""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 Job = Callable[[str, Case, int | None], JobResult]
@@ -130,6 +148,14 @@ def turn_views() -> Views:
 @torch.no_grad()
 def turntable(seen: Field) -> Tensor:
     """Return stills (8, 3, 64, 64) in 0..1 of a field, before grey."""
+    stage, views = turn_stage(seen), turn_views()
+    return torch.cat(
+        [stage.render_still(views[k : k + 1], TURN_SIZE).image.clamp(0, 1).cpu() for k in range(len(views))]
+    )
+
+
+def turn_stage(seen: Field) -> Stage:
+    """Return the stage of a turntable: the field alone, in its own colours."""
     settings = StageSettings(
         rendering=RenderSettings(samples_per_ray=SAMPLES_PER_RAY),
         background="grey",
@@ -138,11 +164,7 @@ def turntable(seen: Field) -> Tensor:
         lit_share=0.0,
         textureless_share=0.0,
     )
-    stage = Stage(seen, settings, next(seen.parameters()).device, torch.Generator().manual_seed(0))
-    views = turn_views()
-    return torch.cat(
-        [stage.render_still(views[k : k + 1], TURN_SIZE).image.clamp(0, 1).cpu() for k in range(len(views))]
-    )
+    return Stage(seen, settings, next(seen.parameters()).device, torch.Generator().manual_seed(0))
 
 
 def true_turntable(caption: Caption) -> Tensor:

@@ -53,8 +53,12 @@ def true_buffers(shape: str, size: int) -> Tensor:
 
 def latents_of(prior: ExactPrior, buffers: Tensor, colour: str) -> Tensor:
     """Return the latents (1, 3, size, size) of a view in a colour, before grey."""
-    grey = torch.full((3,), BACKGROUND)
-    return prior.encode_images(compose_picture(buffers, torch.tensor(COLOURS[colour]), grey).to(prior.device))
+    return prior.encode_images(in_colour(buffers, colour).to(prior.device))
+
+
+def in_colour(buffers: Tensor, colour: str) -> Tensor:
+    """Return the pictures (n, 3, size, size) in 0..1 of views in a colour, before grey."""
+    return compose_picture(buffers, torch.tensor(COLOURS[colour]), torch.full((3,), BACKGROUND))
 
 
 def other_colour(colour: str) -> str:
