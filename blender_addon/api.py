@@ -6,6 +6,7 @@
     job = api.submit("a yellow duck", seed=3)      # returns at once; the job is stored and safe
     job.wait(progress=lambda progress: print(progress.step, "of", progress.steps))
     duck = job.import_mesh()
+    mug = api.image("a red mug", generator="mlp")  # a picture: an image data-block, no mesh
     blue = api.edit(duck, "a blue duck")          # the same duck, but blue, beside it
 
 Everything raises `LimbeckError`: a sentence and a remedy. Bad input is refused before anything is sent or made.
@@ -21,16 +22,16 @@ from typing import Any
 import bpy
 from limbeck_protocol.client import Client
 from limbeck_protocol.editing import edit_recipe
-from limbeck_protocol.recipe import Orbit, Recipe, Rig
+from limbeck_protocol.recipe import Recipe
 
 from .recipe.recipe_comparison import compare_recipes, comparison_text
-from .recipe.recipe_form import bad_field, check_prompt, make_recipe, settings_from_mapping
+from .recipe.recipe_form import bad_field, check_prompt, settings_from_mapping
 from .results.recipe_on_object import fresh_recipe, read_origin
 from .results.submitted_jobs import remember
 from .results.variants import beside, in_a_row, loss_variants, seed_variants
-from .rig.camera_rig import orbit_from, orbit_from_empty, rig_of
 from .rig.placement import Placement
 from .scripted_job import Job, OnPreview, OnProgress, connect, id_of, import_result, placed, wait
+from .scripted_recipe import OrbitLike, recipe_for
 
 __all__ = [
     "Job",
@@ -39,14 +40,13 @@ __all__ = [
     "edit",
     "generate",
     "generate_variants",
+    "image",
     "import_job",
     "recipe_for",
     "recipe_of",
     "submit",
     "wait",
 ]
-
-OrbitLike = Orbit | Mapping[str, Any] | bpy.types.Object | bool | None
 
 
 def generate(
@@ -112,36 +112,58 @@ def generate(
         return import_result(client, info, placement, as_asset=as_asset)
 
 
-def recipe_for(
+def image(
     prompt: str,
     *,
-    placement: Placement | None = None,
+    generator: str | None = None,
+    size: int | None = None,
     loss: str = "sds",
     prior: str = "exact",
-    preset: str = "standard",
+    preset: str = "image",
     seed: int = 0,
-    cameras: Sequence[bpy.types.Object] | None = None,
-    orbit: OrbitLike = None,
     negative_prompt: str | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> Recipe:
-    """Return the checked recipe that `generate` would send; the arguments are the same.
+    on_progress: OnProgress | None = None,
+    on_preview: OnPreview | None = None,
+    start_server: bool = True,
+    timeout_s: float = 3600.0,
+) -> bpy.types.Image:
+    """Return the finished picture as an image data-block: packed, named after the prompt, its recipe on it.
+
+    Args:
+        prompt: what to make.
+        generator: what is optimised: `latents` (what the prior diffuses), `pixels`, or `mlp` (a small network that
+            gives each place its colour); None: what the preset is made for.
+        size: side in pixels, 16 to 2048; None: that of the prior's own pictures.
+        loss: name of a distillation loss; `connect().catalog()` lists them.
+        prior: name of a prior, a hub id or a folder on the server.
+        preset: name of a preset that makes images.
+        seed: the same recipe with the same seed gives the same result.
+        negative_prompt: what to keep away from; None lets the prior choose.
+        settings: fields of the protocol's `Settings`, such as `{"steps": 100}`; the preset decides the others.
+        on_progress: called with the latest progress about twice a second.
+        on_preview: called with each new picture, (h, w, 3) uint8 in `preview.image`, first row on top.
+        start_server: start a server where none runs; it goes on afterwards.
+        timeout_s: how long to wait for the job; when it is over, the job goes on, and `Job` takes it up again later.
 
     Raises:
-        LimbeckError: bad input; the message names the field.
+        LimbeckError: bad input, no server or one that makes no images, a failed or cancelled job, a picture that cannot
+            be used, or TIMEOUT. Nothing half-made stays in the file.
     """
-    check_prompt(prompt)
-    rig = _rig(placement or Placement(), cameras, orbit)
-    return make_recipe(
+    recipe = recipe_for(
         prompt,
-        rig,
         loss=loss,
         prior=prior,
         preset=preset,
         seed=seed,
         negative_prompt=negative_prompt,
         settings=settings,
+        image={"generator": generator, "size": size},
     )
+    with connect(start_server=start_server) as client:
+        job = client.submit(recipe)
+        info = wait(job.job_id, client=client, on_progress=on_progress, on_preview=on_preview, timeout_s=timeout_s)
+        return import_result(client, info, Placement())
 
 
 def submit(
@@ -161,7 +183,7 @@ def submit(
         location: where the object's centre will lie; cameras are understood relative to it.
         size: scene units of the object's largest dimension, roughly.
         start_server: start a server where none runs.
-        **recipe: with a prompt, the other arguments of `recipe_for`: `loss`, `seed`, `cameras`, `settings`, ...
+        **recipe: with a prompt, the other arguments of `recipe_for`: `loss`, `seed`, `cameras`, `settings`, `image`.
 
     Raises:
         LimbeckError: bad input, the server refuses it, or there is none.
@@ -201,7 +223,7 @@ def edit(
     """
     check_prompt(prompt)
     is_object = isinstance(what, bpy.types.Object)
-    job_id = read_origin(what).job_id if is_object else id_of(what)
+    job_id = read_origin(what).job_id if isinstance(what, bpy.types.ID) else id_of(what)
     place = beside(what) if is_object else Placement()
     asked = placed(place.location if location is None else location, place.size if size is None else size)
     placement = replace(asked, rotation=place.rotation)
@@ -222,8 +244,8 @@ def generate_variants(
     start_server: bool = True,
     timeout_s: float = 3600.0,
     **recipe: Any,
-) -> list[bpy.types.Object]:
-    """Return finished objects in a row: one recipe with `count` seeds, or with each of the `losses`.
+) -> list[bpy.types.Object | bpy.types.Image]:
+    """Return finished objects in a row, or images: one recipe with `count` seeds, or with each of the `losses`.
 
     All jobs are handed in before the first is waited for.
 
@@ -258,11 +280,11 @@ def import_job(
     location: Sequence[float] = (0.0, 0.0, 0.0),
     size: float = 1.0,
     client: Client | None = None,
-) -> bpy.types.Object:
-    """Return a new object made from a finished job; `Job.import_mesh` with a place of your own.
+) -> bpy.types.Object | bpy.types.Image:
+    """Return a new object made from a finished job, like `Job.import_mesh`, with a place of your own; or its image.
 
     Raises:
-        LimbeckError: there is no such job, it has not succeeded, or its mesh cannot be used.
+        LimbeckError: there is no such job, it has not succeeded, or its mesh or picture cannot be used.
     """
     placement = placed(location, size)
     if client is None:
@@ -271,16 +293,16 @@ def import_job(
     return import_result(client, client.job(id_of(job_id)), placement)
 
 
-def recipe_of(thing: bpy.types.Object) -> Recipe:
+def recipe_of(thing: bpy.types.Object | bpy.types.Image) -> Recipe:
     """Return the recipe on a result, ready to be handed in again: `submit(recipe_of(duck))` is *Re-run*.
 
     Raises:
-        LimbeckError: the object carries no recipe that can be read.
+        LimbeckError: it carries no recipe that can be read.
     """
     return fresh_recipe(read_origin(thing).recipe)
 
 
-def compare(first: bpy.types.Object, second: bpy.types.Object) -> str:
+def compare(first: bpy.types.ID, second: bpy.types.ID) -> str:
     """Return the fields in which the recipes on two results differ, a line each: `seed: 0 -> 1`.
 
     Raises:
@@ -295,24 +317,3 @@ def _submit(client: Client, recipe: Recipe, placement: Placement, job_id: str | 
     if hasattr(bpy.types.Scene, "limbeck"):  # a script may use the API without the add-on being switched on
         remember(bpy.context.scene, info.job_id, recipe.prompt, placement)
     return Job(info.job_id, placement)
-
-
-def _rig(placement: Placement, cameras: Sequence[bpy.types.Object] | None, orbit: OrbitLike) -> Rig:
-    if cameras is None and orbit is None:
-        orbit = True
-    if orbit is None or orbit is False:
-        return rig_of(bpy.context.scene, placement, cameras)
-    return rig_of(bpy.context.scene, placement, cameras, _orbit(orbit))
-
-
-def _orbit(orbit: Orbit | Mapping[str, Any] | bpy.types.Object | bool) -> Orbit:
-    if orbit is True:
-        return Orbit()
-    if isinstance(orbit, Orbit):
-        return orbit
-    if isinstance(orbit, bpy.types.Object):
-        return orbit_from_empty(orbit)
-    if isinstance(orbit, Mapping):
-        return orbit_from(orbit)
-    label = "Give True, a mapping of ranges, or an Empty."
-    raise bad_field("orbit", f"The orbit is a {type(orbit).__name__}, which describes none.", label)

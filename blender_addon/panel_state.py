@@ -224,7 +224,7 @@ def _wording(state: PanelState, facts: Facts) -> tuple[str, Button]:
         if facts.is_imported:
             return "Done.", _GENERATE
         button = Button("limbeck.import_result", "Import", "IMPORT", {"job_id": facts.job_id})
-        return facts.notice or "Done: the mesh can be imported.", button
+        return facts.notice or "Done: it can be imported.", button
     return {
         PanelState.STARTING: ("Starting the server...", _DISCONNECT),
         PanelState.STOPPING: ("Stopping the server...", _START),

@@ -21,13 +21,15 @@ from .preferences import change, check_network_allowed, network_allowed, server_
 from .previews.live_preview import LivePreview
 from .previews.preview_image import PreviewImage
 from .recipe.panel_form import placement_from
-from .results.mesh_arrays import MeshArrays
+from .results.image_import import import_image
+from .results.picture import Picture, Result, result_word
 from .results.recipe_on_object import Origin
 from .results.scene_import import import_mesh
 from .results.submitted_jobs import destination, forget_copies
 from .results.submitted_jobs import remember as remember
 from .results.wanted_results import WantedResults
 from .rig import frusta_overlay
+from .rig.placement import Placement
 
 _drawn_changes = (0, 0)
 _session: Session | None = None
@@ -103,31 +105,31 @@ def wait(timeout_s: float) -> None:
         raise session().error
 
 
-def deliver(info: messages.JobInfo, arrays: MeshArrays) -> None:
-    """Import a finished mesh: where the scene that asked for it wanted it, else as the panel says now.
+def deliver(info: messages.JobInfo, result: Result) -> None:
+    """Import a finished mesh or picture; a mesh where the scene that asked for it wanted it, else as the panel says.
 
     Raises:
-        LimbeckError: the placement or the mesh cannot be used; the file is as it was before.
+        LimbeckError: the placement or the result cannot be used; the file is as it was before.
     """
     found = destination(info.job_id)
-    scene, placement = found or (bpy.context.scene, placement_from(bpy.context.scene))
+    if found is None:
+        here = bpy.context.scene
+        found = here, Placement() if info.recipe.image else placement_from(here)
     wanted.settle(info.job_id)  # before the undo step, which would bring the wish back
-    followed = session().followed
+    followed, origin = session().followed, Origin(info.job_id, info.recipe, info.metrics)
+    preview_picture = followed.picture if followed is not None and followed.job_id == info.job_id else None
     try:
-        import_mesh(
-            scene,
-            arrays,
-            Origin(info.job_id, info.recipe, info.metrics),
-            placement,
-            picture=followed.picture if followed is not None and followed.job_id == info.job_id else None,
-            as_asset=scene.limbeck.mark_as_asset,
-            push_undo=True,
-        )
+        if isinstance(result, Picture):
+            import_image(result, origin, preview=preview_picture, push_undo=True)
+            return
+        scene, placement = found
+        as_asset = scene.limbeck.mark_as_asset
+        import_mesh(scene, result, origin, placement, picture=preview_picture, as_asset=as_asset, push_undo=True)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         # Blender refused something: an exception here would end the timer, and with it the panel.
         traceback.print_exc()
         label = "Import it again from the list of jobs; the console says more."
-        sentence = f"Blender could not take the mesh in: {error}"
+        sentence = f"Blender could not take the {result_word(info.recipe)} in: {error}"
         raise LimbeckError(ErrorCode.INTERNAL, sentence, remedy_for(ErrorCode.INTERNAL, label=label)) from error
 
 

@@ -18,10 +18,10 @@ from limbeck_protocol.job_states import JobState
 from limbeck_protocol.replies import error_from_reply
 
 from .connection.server_search import ServerSearch
-from .connection.session import MESH_NAME
 from .preferences import check_network_allowed, server_choice
 from .recipe.recipe_form import bad_field
-from .results.mesh_arrays import read_mesh_arrays
+from .results.image_import import import_image
+from .results.picture import Picture, read_result, result_name, result_word
 from .results.recipe_on_object import Origin
 from .results.scene_import import import_mesh
 from .results.submitted_jobs import destination
@@ -104,13 +104,23 @@ class Job:
             as_asset: mark it as an asset.
 
         Raises:
-            LimbeckError: the job has not succeeded, or its mesh cannot be used; nothing half-made stays in the file.
+            LimbeckError: the job has not succeeded or makes a picture, or its mesh cannot be used; nothing half-made
+                stays in the file.
         """
         asked = self.placement or _remembered(self.job_id) or Placement()
         with connect(start_server=False) as client:
             place = placed(asked.location if location is None else location, asked.size if size is None else size)
             place = replace(place, rotation=asked.rotation)
-            return import_result(client, client.job(self.job_id), place, as_asset=as_asset)
+            return import_result(client, _of_kind(client.job(self.job_id), "mesh"), place, as_asset=as_asset)
+
+    def import_image(self) -> bpy.types.Image:
+        """Return the image that the finished job has made; the one that is in the file already, if there is one.
+
+        Raises:
+            LimbeckError: the job has not succeeded or makes a mesh, or its picture cannot be used.
+        """
+        with connect(start_server=False) as client:
+            return import_result(client, _of_kind(client.job(self.job_id), "picture"), Placement())
 
     def cancel(self) -> messages.JobInfo:
         """Ask for the job's end and return how it stands; one that has ended stays as it is.
@@ -151,18 +161,29 @@ def wait(
 
 def import_result(
     client: Client, info: messages.JobInfo, placement: Placement, *, as_asset: bool = False
-) -> bpy.types.Object:
-    """Return a new object made from a finished job, its last preview as thumbnail while the server remembers that.
+) -> bpy.types.Object | bpy.types.Image:
+    """Return what a finished job has made: a new object, or its image; the last preview as thumbnail, if there is one.
 
     Raises:
-        LimbeckError: the job has not succeeded, or its mesh cannot be used.
+        LimbeckError: the job has not succeeded, or its mesh or picture cannot be used.
     """
     if info.state is not JobState.SUCCEEDED:
-        raise LimbeckError(ErrorCode.BAD_STATE, f"The job {info.job_id} is {info.state}; it has no mesh to import.")
-    arrays = read_mesh_arrays(client.fetch_artifact(info.job_id, MESH_NAME))
+        word = result_word(info.recipe)
+        raise LimbeckError(ErrorCode.BAD_STATE, f"The job {info.job_id} is {info.state}; it has no {word} to import.")
+    result = read_result(info.recipe, client.fetch_artifact(info.job_id, result_name(info.recipe)))
     origin = Origin(info.job_id, info.recipe, info.metrics)
-    picture = client.preview(info.job_id).image
-    return import_mesh(bpy.context.scene, arrays, origin, placement, picture=picture, as_asset=as_asset, push_undo=True)
+    preview = client.preview(info.job_id).image
+    if isinstance(result, Picture):
+        return import_image(result, origin, preview=preview, push_undo=True)
+    return import_mesh(bpy.context.scene, result, origin, placement, picture=preview, as_asset=as_asset, push_undo=True)
+
+
+def _of_kind(info: messages.JobInfo, word: str) -> messages.JobInfo:
+    """Return the job, whose result must be a `mesh` or a `picture`."""
+    if result_word(info.recipe) != word:
+        sentence = f"The job {info.job_id} makes a {result_word(info.recipe)}, not a {word}."
+        raise bad_field("job_id", sentence, "Use import_mesh for objects and import_image for pictures.")
+    return info
 
 
 def id_of(job: str | Job) -> str:

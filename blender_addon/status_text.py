@@ -8,12 +8,11 @@ from limbeck_protocol.job_states import JobState
 from .connection.session import Session
 from .connection.session_state import SessionState
 
-_FETCHING = "Fetching the mesh..."
 _JOB_SENTENCES = {
     JobState.QUEUED: "Waiting in the queue...",
     JobState.STARTING: "Starting the worker...",
     JobState.RUNNING: "Distilling...",
-    JobState.EXPORTING: "Making the mesh...",
+    JobState.EXPORTING: "Writing the result...",
     JobState.CANCELLING: "Cancelling...",
 }
 _PHASES = {
@@ -40,7 +39,7 @@ def busy_sentence(session: Session) -> str:
     """Return what the job that is on its way is at, as one sentence; empty when none is."""
     job = session.followed
     if session.state is SessionState.FETCHING:
-        return _FETCHING
+        return _fetching(session)
     if job is None or not session.is_busy:
         return ""
     if job.is_cancel_wanted:
@@ -50,10 +49,14 @@ def busy_sentence(session: Session) -> str:
     return job.phase or _JOB_SENTENCES.get(job.info.state, "Working...")
 
 
+def _fetching(session: Session) -> str:
+    return f"Fetching the {session.followed.word if session.followed else 'result'}..."
+
+
 def progress_bar(session: Session) -> tuple[float, str] | None:
     """Return the share done (0..1) and the text on the bar, or None when nothing is on its way."""
     if session.state is SessionState.FETCHING:
-        return session.fetched_share, _FETCHING
+        return session.fetched_share, _fetching(session)
     job = session.followed
     if not session.is_busy or job is None:
         return None

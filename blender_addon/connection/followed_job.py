@@ -8,14 +8,16 @@ import numpy as np
 from limbeck_protocol import messages
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 
+from ..results.picture import result_word
+
 
 @dataclass
 class FollowedJob:
     """One job, from the moment somebody asked for it."""
 
     job_id: str
-    wants_mesh: bool
-    """Whether its mesh is to be fetched once it has succeeded."""
+    wants_result: bool
+    """Whether its mesh or picture is to be fetched once it has succeeded."""
     info: messages.JobInfo | None = None
     """None until the server has acknowledged it."""
     progress: messages.Progress | None = None
@@ -38,6 +40,16 @@ class FollowedJob:
         return self.info is not None and self.info.state in FINAL_STATES
 
     @property
+    def makes_picture(self) -> bool:
+        """Whether it makes a picture; not known, so False, until the server has acknowledged it."""
+        return self.info is not None and bool(self.info.recipe.image)
+
+    @property
+    def word(self) -> str:
+        """What a person calls its result: `picture` or `mesh`."""
+        return "mesh" if self.info is None else result_word(self.info.recipe)
+
+    @property
     def must_ask_for_cancel(self) -> bool:
         """Whether a cancel is wanted that the server has not acted upon."""
         return (
@@ -50,8 +62,8 @@ class FollowedJob:
         """Note how the job stands; at its end, also what became of it."""
         self.info = info
         self.progress = info.progress or self.progress
-        if info.state is JobState.SUCCEEDED and not self.wants_mesh:
-            self.notice = "Done: the mesh waits to be imported."
+        if info.state is JobState.SUCCEEDED and not self.wants_result:
+            self.notice = f"Done: the {self.word} waits to be imported."
         elif info.state is JobState.CANCELLED:
             self.notice = "Cancelled."
 

@@ -1,7 +1,7 @@
 """The session: owns the client, follows one job, and is drained by `pump()` on the main thread.
 
 Rules of this file: it never waits, has no thread, and knows nothing of Blender. What it learns lies in plain attributes
-that the panel draws; what it must hand over (a picture, a finished mesh) goes to the two functions it was given.
+that the panel draws; what it must hand over (a preview, a finished result) goes to the two functions it was given.
 `pump()` returns when it wants to be called next, None when nothing is awaited: a timer in the add-on, a loop in tests.
 No job is lost: one that was handed in and has not ended is taken up again by the next `connect()`.
 """
@@ -19,7 +19,7 @@ from limbeck_protocol.job_states import FINAL_STATES, JobState
 from limbeck_protocol.recipe import Recipe
 from limbeck_protocol.replies import error_from_reply
 
-from ..results.mesh_arrays import MeshArrays, read_mesh_arrays
+from ..results.picture import Result, read_result, result_name
 from .download import Download, artifact_named
 from .followed_job import FollowedJob
 from .server_search import ServerChoice, ServerSearch
@@ -28,9 +28,8 @@ from .session_job import JobWatch, Viewer
 from .session_questions import ErrorHandler, Handler, Questions
 from .session_state import BUSY_STATES, SessionState
 
-MESH_NAME = "mesh.npz"
 BUDGET_S = 0.004
-"""How long one `pump()` may deal with answers; the import of a mesh is one piece and takes as long as it takes."""
+"""How long one `pump()` may deal with answers; the import of a result is one piece and takes as long as it takes."""
 BUSY_INTERVAL_S = 0.05
 SEARCH_INTERVAL_S = 0.1
 OUTAGE_S = 60.0
@@ -45,7 +44,7 @@ class Session(SessionFacts):
         choice: returns which server to talk to; asked at each `connect()`.
         permit: raises a `LimbeckError` if the network may not be used to reach an endpoint.
         on_preview: given each new picture.
-        on_mesh: given a finished job and its mesh; a `LimbeckError` of its becomes the session's error.
+        on_result: given a finished job and its mesh or picture; a `LimbeckError` of its becomes the session's error.
     """
 
     def __init__(
@@ -53,12 +52,12 @@ class Session(SessionFacts):
         choice: Callable[[], ServerChoice],
         permit: Callable[[str], None],
         on_preview: Callable[[messages.Preview], None],
-        on_mesh: Callable[[messages.JobInfo, MeshArrays], None],
+        on_result: Callable[[messages.JobInfo, Result], None],
     ) -> None:
         super().__init__()
         self.viewer: Viewer = lambda: None
         """Says from where somebody looks at the object while it grows; see `JobWatch`."""
-        self._choice, self._permit, self._on_preview, self._on_mesh = choice, permit, on_preview, on_mesh
+        self._choice, self._permit, self._on_preview, self._on_result = choice, permit, on_preview, on_result
         self._watch: JobWatch | None = None
         self._questions = Questions()
         self._resume: Mapping[str, bool] = {}
@@ -72,7 +71,7 @@ class Session(SessionFacts):
         Args:
             start: whether to start a server where none runs.
             resume: if one of these jobs still runs there, and no other is followed, it is followed; the value says
-                whether its mesh is fetched when it is done.
+                whether its result is fetched when it is done.
             quiet: that there is no server is no error then.
         """
         self.error = None
@@ -99,7 +98,7 @@ class Session(SessionFacts):
         return job_id
 
     def follow(self, job_id: str, *, fetch: bool) -> None:
-        """Follow a job that the server has already; `fetch` its mesh when it is done.
+        """Follow a job that the server has already; `fetch` its result when it is done.
 
         Raises:
             LimbeckError: a job is on its way already.
@@ -116,7 +115,7 @@ class Session(SessionFacts):
             self.followed.notice = "Cancelled."
         elif self._download is not None:
             self._stop_download()
-            self.followed.notice = "The mesh was not fetched; it is still on the server."
+            self.followed.notice = f"The {self.followed.word} was not fetched; it is still on the server."
             self._become(SessionState.READY)
         else:
             self.followed.is_cancel_wanted = True
@@ -270,9 +269,9 @@ class Session(SessionFacts):
         if self._watch is not None:
             self._watch.ask_for_preview(0)
         self.ask("jobs", messages.ListJobs(limit=LISTED_JOBS), self._on_jobs)
-        if info.state is JobState.SUCCEEDED and job.wants_mesh and self._client is not None:
-            self._download = Download(self._client, info.job_id, artifact_named(info, MESH_NAME))
-            self._unsent = messages.GetJob(job_id=info.job_id)  # until its mesh is here
+        if info.state is JobState.SUCCEEDED and job.wants_result and self._client is not None:
+            self._download = Download(self._client, info.job_id, artifact_named(info, result_name(info.recipe)))
+            self._unsent = messages.GetJob(job_id=info.job_id)  # until its result is here
             self._become(SessionState.FETCHING)
         elif info.error is not None:
             self.error = error_from_reply(info.error)
@@ -284,7 +283,7 @@ class Session(SessionFacts):
             self._stop_download()
             self._unsent = None
             self._become(SessionState.READY)
-            self._on_mesh(self.followed.info, read_mesh_arrays(content))
+            self._on_result(self.followed.info, read_result(self.followed.info.recipe, content))
 
     # --- endings ---
 

@@ -1,6 +1,6 @@
 """The panel's buttons. Each does one thing, works from scripts too, and reports an error with its remedy."""
 
-from . import edits, guidance, job, jobs, preview, remedies, results, rig, server, server_setup, variants
+from . import edits, guidance, images, job, jobs, preview, remedies, results, rig, server, server_setup, variants
 
 classes = (
     *job.classes,
@@ -14,4 +14,5 @@ classes = (
     *edits.classes,
     *variants.classes,
     *preview.classes,
+    *images.classes,
 )

@@ -18,7 +18,8 @@ from ..recipe.catalog_view import (
     problem,
 )
 from ..recipe.loss_parameter_sync import add_item, key_of, set_value
-from ..recipe.settings_form import OVERRIDES, overrides_of
+from ..recipe.picture_form import made_kind, preset_field, preset_of
+from ..recipe.settings_form import OVERRIDES, overrides_in_force, overrides_of
 from .common import failed
 
 _SHOWN_CHANGES = 12
@@ -27,7 +28,7 @@ _SHOWN_CHANGES = 12
 def changes_by(fields: bpy.types.PropertyGroup, preset: str) -> list[Difference]:
     """Return what choosing another preset would change, overrides being kept; empty when the catalog does not say."""
     catalog = runtime.session().catalog
-    before = preset_settings(catalog, fields.preset, fields.loss, fields.prior)
+    before = preset_settings(catalog, preset_of(fields), fields.loss, fields.prior)
     after = preset_settings(catalog, preset, fields.loss, fields.prior)
     if before is None or after is None:
         return []
@@ -55,7 +56,7 @@ class LIMBECK_OT_choose(bpy.types.Operator):
         """What the server says of it; of a preset, also which settings it would change."""
         choice = choice_named(runtime.session().catalog, properties.kind, properties.value)
         lines = [choice.description] if choice is not None and choice.description else []
-        if properties.kind == "preset" and properties.value != context.scene.limbeck.preset:
+        if properties.kind == "preset" and properties.value != preset_of(context.scene.limbeck):
             changed = changes_by(context.scene.limbeck, properties.value)
             lines += [
                 f"{label(change.setting)}: {change.before} -> {change.after}" for change in changed[:_SHOWN_CHANGES]
@@ -66,7 +67,8 @@ class LIMBECK_OT_choose(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write its name into the field."""
-        setattr(context.scene.limbeck, self.kind, self.value)
+        fields = context.scene.limbeck
+        setattr(fields, preset_field(fields) if self.kind == "preset" else self.kind, self.value)
         return {"FINISHED"}
 
 
@@ -126,8 +128,9 @@ class LIMBECK_OT_apply_preset(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """The server says what the preset stands for."""
         fields, catalog = context.scene.limbeck, runtime.session().catalog
-        reason = problem(catalog, loss=fields.loss, prior=fields.prior, preset=fields.preset)
-        if preset_settings(catalog, fields.preset, fields.loss, fields.prior) is None:
+        preset = preset_of(fields)
+        reason = problem(catalog, loss=fields.loss, prior=fields.prior, preset=preset, makes=made_kind(fields))
+        if preset_settings(catalog, preset, fields.loss, fields.prior) is None:
             cls.poll_message_set(reason or "Connect to a server first: it says what the preset stands for")
             return False
         return True
@@ -135,7 +138,7 @@ class LIMBECK_OT_apply_preset(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Tick and fill every override that the preset knows."""
         fields = context.scene.limbeck
-        for name in OVERRIDES:
+        for name in overrides_in_force(fields):
             value = preset_value(fields, name)
             if value is not None:
                 setattr(fields, name, value)

@@ -5,7 +5,8 @@ from limbeck_protocol.errors import ErrorCode, LimbeckError
 
 from .. import runtime
 from ..preferences import check_network_allowed
-from ..recipe.panel_form import placement_from, recipe_from
+from ..recipe.panel_form import asked_placement, recipe_from
+from ..results.image_import import image_of, show
 from .common import blocking_property, failed, finish, is_free, job_property, may_generate, timeout_property, unless
 from .keywords import RecipeKeywords, given_fields
 
@@ -32,7 +33,7 @@ class LIMBECK_OT_generate(RecipeKeywords, bpy.types.Operator):
         try:
             check_network_allowed()
             with given_fields(self, scene.limbeck):
-                placement, recipe = placement_from(scene), recipe_from(scene, runtime.session().catalog)
+                placement, recipe = asked_placement(scene), recipe_from(scene, runtime.session().catalog)
             job_id = runtime.session().submit(recipe, fetch=scene.limbeck.import_when_done)
         except LimbeckError as error:
             return failed(self, error)
@@ -63,11 +64,11 @@ class LIMBECK_OT_cancel(bpy.types.Operator):
 
 
 class LIMBECK_OT_import_result(bpy.types.Operator):
-    """Fetch a finished job's mesh from the server and put it into the scene."""
+    """Fetch a finished job's mesh or picture from the server and put it into the file; show a picture that is there."""
 
     bl_idname = "limbeck.import_result"
     bl_label = "Import"
-    bl_description = "Fetch a finished job's mesh from the server and put it into the scene"
+    bl_description = "Fetch a finished job's mesh from the server and put it into the scene; a picture among the images"
 
     job_id: job_property()
     blocking: blocking_property()
@@ -83,8 +84,14 @@ class LIMBECK_OT_import_result(bpy.types.Operator):
         session = runtime.session()
         followed = session.followed.job_id if session.followed else ""
         try:
+            job_id = self.job_id or followed or _newest_job(context.scene)
+            known = image_of(job_id)
+            if known is not None:
+                self.report({"INFO"}, f"The picture is in the file already, as the image '{known.name}'")
+                show(known)
+                return {"FINISHED"}
             check_network_allowed()
-            session.follow(self.job_id or followed or _newest_job(context.scene), fetch=True)
+            session.follow(job_id, fetch=True)
         except LimbeckError as error:
             return failed(self, error)
         return finish(self, blocking=self.blocking, timeout_s=self.timeout_s)

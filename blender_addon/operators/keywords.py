@@ -8,6 +8,7 @@ from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
 
 _HIDDEN = {"SKIP_SAVE", "HIDDEN"}
 _FIELDS = ("prompt", "negative_prompt", "loss", "prior", "preset", "seed", "size", "steps")
+_OF_PICTURES = ("makes", "image_generator", "image_size")
 
 
 class RecipeKeywords:
@@ -27,12 +28,35 @@ class RecipeKeywords:
         name="Size", description="Largest dimension, in scene units", default=1.0, min=1e-4, options=_HIDDEN
     )
     steps: bpy.props.IntProperty(name="Steps", description="Steps of the optimiser", default=1, min=1, options=_HIDDEN)
+    makes: bpy.props.EnumProperty(
+        name="Make",
+        description="What the prompt becomes",
+        items=[("OBJECT", "Object", "An object of the scene"), ("IMAGE", "Image", "A picture")],
+        options=_HIDDEN,
+    )
+    image_generator: bpy.props.EnumProperty(
+        name="Made of",
+        description="What a picture is made of",
+        items=[
+            ("PRESET", "As the Preset", ""),
+            ("LATENTS", "Latents", ""),
+            ("PIXELS", "Pixels", ""),
+            ("MLP", "Network", ""),
+        ],
+        options=_HIDDEN,
+    )
+    image_size: bpy.props.IntProperty(
+        name="Image Size", description="Side of a picture, in pixels; 0: the prior's own", min=0, options=_HIDDEN
+    )
 
 
 @contextmanager
 def given_fields(operator: bpy.types.Operator, fields: bpy.types.PropertyGroup) -> Iterator[None]:
     """Let the panel's fields say what the operator was given, and put them back afterwards."""
-    given = {name: getattr(operator, name) for name in _FIELDS if operator.properties.is_property_set(name)}
+    names = (*_FIELDS, *_OF_PICTURES)
+    given = {name: getattr(operator, name) for name in names if operator.properties.is_property_set(name)}
+    if "preset" in given and given.get("makes", fields.makes) == "IMAGE":
+        given["image_preset"] = given.pop("preset")
     if "steps" in given:
         given = {"override_steps": True, **given}
     before = {name: (fields.is_property_set(name), getattr(fields, name)) for name in given}

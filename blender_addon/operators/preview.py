@@ -32,15 +32,14 @@ class LIMBECK_OT_toggle_image_preview(bpy.types.Operator):
             image_editor_preview.switch_off()
             return {"FINISHED"}
         image = image_editor_preview.switch_on()
-        area = _image_editor(context)
+        area = image_editor(context)
         if area is not None:
             area.spaces.active.image = image
-            if not bpy.app.background:  # a new area has no size until Blender has drawn once
-                bpy.app.timers.register(image_editor_preview.fit, first_interval=0.2)
+            image_editor_preview.fit_soon()  # a new area has no size until Blender has drawn once
         return {"FINISHED"}
 
 
-def _image_editor(context: bpy.types.Context) -> bpy.types.Area | None:
+def image_editor(context: bpy.types.Context) -> bpy.types.Area | None:
     """Return an Image Editor of the window: the first that is there, else the right third of this area, split off."""
     areas = context.window.screen.areas if context.window else []
     editor = next((area for area in areas if area.type == "IMAGE_EDITOR"), None)

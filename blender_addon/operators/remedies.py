@@ -9,10 +9,13 @@ from .. import job_list, preferences, runtime
 from ..connection.server_log import log_path, tail
 from ..panels.sidebar import wrap
 from ..recipe.panel_form import placement_from
+from ..recipe.picture_form import makes_image, preset_field
 from ..results.submitted_jobs import destination
+from ..rig.placement import Placement
 from .common import blocking_property, failed, finish, is_free, job_property, timeout_property, unless
 
 _LOWERED = ("render_size", "field_resolution")
+_HALF_OF_USUAL_PX = 256
 _DIALOG_PX = 420
 _LETTERS = 64
 
@@ -92,7 +95,7 @@ class LIMBECK_OT_choose_prior(bpy.types.Operator):
 
 
 class LIMBECK_OT_lower_resolution(bpy.types.Operator):
-    """Halve the size of the rendered pictures and of the field, so that they need less memory."""
+    """Halve the size of the rendered pictures and of the field, or of the picture, so that they need less memory."""
 
     bl_idname = "limbeck.lower_resolution"
     bl_label = "Lower the Resolution"
@@ -102,17 +105,9 @@ class LIMBECK_OT_lower_resolution(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Halve what can be halved, from what the panel or else the preset says."""
         fields = context.scene.limbeck
-        lowered = []
-        for name in _LOWERED:
-            least = fields.bl_rna.properties[name].hard_min
-            setattr(fields, f"override_{name}", True)
-            before = getattr(fields, name)
-            after = max(int(least), before // 2)
-            if after < before:
-                setattr(fields, name, after)
-                lowered.append(f"{name.replace('_', ' ')} {before} -> {after}")
+        lowered = _halve_image_size(fields) if makes_image(fields) else _halve_overrides(fields)
         if not lowered:
-            self.report({"ERROR"}, "Both are as low as they go; choose another preset, prior or device.")
+            self.report({"ERROR"}, "They are as low as they go; choose another preset, prior or device.")
             return {"CANCELLED"}
         runtime.session().dismiss_error()
         self.report({"INFO"}, f"Lowered: {', '.join(lowered)}.")
@@ -149,8 +144,11 @@ class LIMBECK_OT_retry(bpy.types.Operator):
             elif info.state is JobState.SUCCEEDED:
                 session.follow(info.job_id, fetch=True)
             else:
-                scene, placement = destination(info.job_id) or (context.scene, placement_from(context.scene))
-                fetch = followed.wants_mesh if is_followed else scene.limbeck.import_when_done
+                found = destination(info.job_id)
+                if found is None:
+                    found = context.scene, Placement() if info.recipe.image else placement_from(context.scene)
+                scene, placement = found
+                fetch = followed.wants_result if is_followed else scene.limbeck.import_when_done
                 job_id = session.submit(info.recipe, fetch=fetch)
                 runtime.remember(scene, job_id, info.recipe.prompt, placement)
         except LimbeckError as error:
@@ -238,10 +236,35 @@ def panel_fields(fields: bpy.types.PropertyGroup, dotted: str) -> list[str]:
     """Return which of the panel's properties belong to a recipe's field: its own, and the tick that overrides it."""
     parts = dotted.split(".")
     known = fields.bl_rna.properties
+    if "image" in parts:
+        return [name for name in (f"image_{parts[-1]}", "makes") if name in known][:1]
+    if parts[-1] == "preset":
+        return [preset_field(fields)]
     names = [name for part in reversed(parts) for name in (f"override_{part}", part) if name in known]
     if not names and "rig" in parts:
         names = ["rig_source"]
     return names
+
+
+def _halve_overrides(fields: bpy.types.PropertyGroup) -> list[str]:
+    lowered = []
+    for name in _LOWERED:
+        least = fields.bl_rna.properties[name].hard_min
+        setattr(fields, f"override_{name}", True)
+        before = getattr(fields, name)
+        after = max(int(least), before // 2)
+        if after < before:
+            setattr(fields, name, after)
+            lowered.append(f"{name.replace('_', ' ')} {before} -> {after}")
+    return lowered
+
+
+def _halve_image_size(fields: bpy.types.PropertyGroup) -> list[str]:
+    """Halve a picture's size; the prior's own, which only the server knows, becomes half of Stable Diffusion's."""
+    before = fields.image_size
+    fields.image_size = before // 2 if before else _HALF_OF_USUAL_PX
+    said = before or "the prior's own"
+    return [f"image size {said} -> {fields.image_size}"] if fields.image_size != before else []
 
 
 def installed_priors() -> list:

@@ -8,16 +8,23 @@ from .. import runtime
 from ..preferences import check_network_allowed
 from ..recipe.branch import branch_into
 from ..recipe.recipe_comparison import Difference, compare_recipes, comparison_text
+from ..results.image_import import active_image
 from ..results.recipe_on_object import fresh_recipe, is_result, read_origin, selected_results
 from ..results.result_asset import mark_as_asset
 from ..results.variants import beside
+from ..rig.placement import Placement
 from .common import blocking_property, failed, finish, is_online, timeout_property, unless
 
 NO_RESULT = "Select an object that Limbeck has made"
 
 
+def active_result(context: bpy.types.Context) -> bpy.types.ID | None:
+    """Return what a button is about: the image of the Image Editor that it stands in, else the active object."""
+    return active_image(context) or context.active_object
+
+
 def _is_result_active(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    return unless(operator, "" if is_result(context.active_object) else NO_RESULT)
+    return unless(operator, "" if is_result(active_result(context)) else NO_RESULT)
 
 
 class LIMBECK_OT_rerun(bpy.types.Operator):
@@ -39,10 +46,11 @@ class LIMBECK_OT_rerun(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Submit."""
-        thing = context.active_object
+        thing = active_result(context)
         try:
             check_network_allowed()
-            recipe, placement = fresh_recipe(read_origin(thing).recipe), beside(thing)
+            recipe = fresh_recipe(read_origin(thing).recipe)
+            placement = beside(thing) if isinstance(thing, bpy.types.Object) else Placement()
             job_id = runtime.session().submit(recipe, fetch=True)
         except LimbeckError as error:
             return failed(self, error)
@@ -69,7 +77,7 @@ class LIMBECK_OT_branch(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Load."""
         try:
-            recipe = read_origin(context.active_object).recipe
+            recipe = read_origin(active_result(context)).recipe
             unsaid = branch_into(context.scene, recipe, runtime.session().catalog, new_seed=self.new_seed)
         except LimbeckError as error:
             return failed(self, error)
@@ -144,7 +152,7 @@ class LIMBECK_OT_mark_as_asset(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """A result is active."""
-        return _is_result_active(cls, context)
+        return unless(cls, "" if is_result(context.active_object) else NO_RESULT)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Mark them."""
@@ -173,7 +181,7 @@ class LIMBECK_OT_copy_recipe(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Copy."""
         try:
-            recipe = read_origin(context.active_object).recipe
+            recipe = read_origin(active_result(context)).recipe
         except LimbeckError as error:
             return failed(self, error)
         context.window_manager.clipboard = recipe_to_json(recipe)

@@ -5,7 +5,7 @@ from limbeck_protocol.errors import LimbeckError
 
 from .. import runtime
 from ..preferences import check_network_allowed
-from ..recipe.panel_form import placement_from, recipe_from
+from ..recipe.panel_form import asked_placement, recipe_from
 from ..results.variants import LIMIT_VARIANTS, in_a_row, loss_variants, seed_variants
 from ..results.wanted_results import troubles
 from .common import blocking_property, failed, finish, may_generate, timeout_property
@@ -46,7 +46,7 @@ class LIMBECK_OT_variants(RecipeKeywords, bpy.types.Operator):
         try:
             check_network_allowed()
             with given_fields(self, scene.limbeck):
-                placement, recipe = placement_from(scene), recipe_from(scene, session.catalog)
+                placement, recipe = asked_placement(scene), recipe_from(scene, session.catalog)
             recipes = self._variants(scene.limbeck, recipe)
             job_ids = runtime.wanted.submit(session, recipes)
         except LimbeckError as error:

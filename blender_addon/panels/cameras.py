@@ -15,7 +15,7 @@ from ..rig.rig_form import (
     uses_cameras,
     uses_orbit,
 )
-from .sidebar import Sidebar, draw_text
+from .sidebar import ObjectSidebar, draw_text
 
 LISTED_CAMERAS = 16
 _ORBIT_TITLES = {
@@ -27,7 +27,7 @@ _ORBIT_TITLES = {
 }
 
 
-class LIMBECK_PT_rig(Sidebar, bpy.types.Panel):
+class LIMBECK_PT_rig(ObjectSidebar, bpy.types.Panel):
     """From where the object is looked at; where it stands is the Shape panel's."""
 
     bl_label = "Cameras"

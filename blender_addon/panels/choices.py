@@ -10,7 +10,8 @@ import bpy
 from limbeck_protocol.messages import ParameterInfo
 
 from .. import runtime
-from ..recipe.catalog_view import choice_named, choices, parameter_named, preset_settings, shown
+from ..recipe.catalog_view import choices, parameter_named, preset_settings, shown
+from ..recipe.picture_form import made_kind, preset_field, preset_of
 from .sidebar import LABEL_SHARE
 
 _NO_VALUE = "preset's"
@@ -26,9 +27,9 @@ class _Choices:
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
-        catalog = runtime.session().catalog
-        now = getattr(context.scene.limbeck, self.kind)
-        for choice in choices(catalog, self.kind):
+        catalog, fields = runtime.session().catalog, context.scene.limbeck
+        now = getattr(fields, field_of(fields, self.kind))
+        for choice in choices(catalog, self.kind, makes=made_kind(fields), prior=fields.prior):
             text = choice.title if choice.title == choice.name else f"{choice.name}: {choice.title}"
             icon = "CHECKMARK" if choice.name == now else "BLANK1"
             entry = self.layout.operator("limbeck.choose", text=text, icon=icon)
@@ -98,23 +99,29 @@ def draw_choice(layout: bpy.types.UILayout, fields: bpy.types.PropertyGroup, kin
 
     A prior is also a text: a hub id or a model's folder is on no list.
     """
-    name = getattr(fields, kind)
+    name = getattr(fields, field_of(fields, kind))
     if kind == "prior":
         row = layout.row(align=True)
         row.prop(fields, kind)
         row.menu(_MENUS[kind], text="", icon="DOWNARROW_HLT")
         return
     row = layout.split(factor=LABEL_SHARE)
-    row.alert = choice_named(runtime.session().catalog, kind, name) is None
+    offered = choices(runtime.session().catalog, kind, makes=made_kind(fields))
+    row.alert = all(choice.name != name for choice in offered)
     left = row.row()
     left.alignment = "RIGHT"
     left.label(text=kind.capitalize())
     row.menu(_MENUS[kind], text=name or "Choose")
 
 
+def field_of(fields: bpy.types.PropertyGroup, kind: str) -> str:
+    """Return which of the panel's fields holds the name that was chosen of a kind."""
+    return preset_field(fields) if kind == "preset" else kind
+
+
 def current_preset(fields: bpy.types.PropertyGroup) -> dict[str, Any] | None:
     """Return what the chosen preset stands for with the chosen loss and prior; None when no catalog says."""
-    return preset_settings(runtime.session().catalog, fields.preset, fields.loss, fields.prior)
+    return preset_settings(runtime.session().catalog, preset_of(fields), fields.loss, fields.prior)
 
 
 def draw_override(

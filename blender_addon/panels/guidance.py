@@ -20,6 +20,7 @@ from ..recipe.catalog_view import (
     shown,
 )
 from ..recipe.loss_parameter_sync import key_of, value_of
+from ..recipe.picture_form import made_kind, preset_of
 from ..recipe.settings_form import GUIDANCE_OVERRIDES, forgotten_parameters, overrides_of, settings_problem
 from .choices import classes as choice_classes
 from .choices import current_preset, draw_choice, draw_override, draw_value
@@ -61,7 +62,7 @@ class LIMBECK_PT_guidance(Sidebar, bpy.types.Panel):
 def _draw_parameter(layout, fields, info, region) -> None:
     """Draw a loss's own parameter as the server describes it, its range below."""
     item = fields.loss_parameters.get(key_of(fields.loss, info.name))
-    start = shown(parameter_start(runtime.session().catalog, info, fields.loss, fields.prior, fields.preset))
+    start = shown(parameter_start(runtime.session().catalog, info, fields.loss, fields.prior, preset_of(fields)))
     row = layout.row(align=True, heading=label(info.name))
     if item is None:  # not synchronised yet: another file, a new scene
         row.operator("limbeck.set_loss_parameter", text=start).parameter = info.name
@@ -99,15 +100,15 @@ class LIMBECK_PT_preset(Sidebar, bpy.types.Panel):
             sentence = settings_problem(fields, catalog) or "A server says what the preset stands for; none has yet."
             draw_text(layout, sentence, context.region, "INFO")
             return
-        choice = choice_named(catalog, "preset", fields.preset)
+        choice = choice_named(catalog, "preset", preset_of(fields))
         if choice is not None:
             draw_text(layout, choice.description, context.region, "INFO")
         _draw_own_changes(layout, fields, now)
         row = layout.row(align=True)
         row.operator("limbeck.apply_preset", text="Pin Values", icon="PINNED")
         row.operator("limbeck.clear_overrides", text="Clear", icon="X").setting = ""
-        for other in fitting_presets(catalog, fields.loss, fields.prior):
-            if other != fields.preset:
+        for other in fitting_presets(catalog, fields.loss, fields.prior, made_kind(fields)):
+            if other != preset_of(fields):
                 _draw_changes_by(layout, fields, other, context.region)
 
 

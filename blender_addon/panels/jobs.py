@@ -3,6 +3,7 @@
 import bpy
 from limbeck_protocol.job_states import FINAL_STATES, JobState
 from limbeck_protocol.messages import JobInfo
+from limbeck_protocol.recipe import Recipe
 from limbeck_protocol.replies import error_from_reply
 
 from .. import job_list, runtime
@@ -16,6 +17,8 @@ _METRICS = {
     "iou": "IoU",
     "silhouette_iou": "Silhouette IoU",
     "colour_error": "Colour error",
+    "colour_probability": "Colour",
+    "shape_probability": "Shape",
     "fronts": "Fronts",
     "faces": "Triangles",
     "watertight": "Watertight",
@@ -86,6 +89,7 @@ def _draw_details(layout, session: Session, job: JobInfo, region) -> None:
     draw_text(layout, recipe.prompt, region, JOB_ICONS[job.state])
     column = layout.column(align=True)
     for line in (
+        picture_sentence(recipe),
         f"{recipe.preset}, {recipe.loss}, {recipe.prior}, seed {recipe.seed}",
         f"{job.state.capitalize()}; {job_list.time_sentence(job)}",
         metrics_sentence(job),
@@ -97,6 +101,14 @@ def _draw_details(layout, session: Session, job: JobInfo, region) -> None:
         layout.progress(factor=share_done(progress), text=progress_text(progress), type="BAR")
     if job.error is not None:
         draw_error(layout, error_from_reply(job.error), region, job.job_id)
+
+
+def picture_sentence(recipe: Recipe) -> str:
+    """Return what a picture is made of, such as `Image of latents, 64 pixels`; empty for an object."""
+    if not recipe.image:
+        return ""
+    made_of = f" of {recipe.image.generator}" if recipe.image.generator else ""
+    return f"Image{made_of}" + (f", {recipe.image.size} pixels" if recipe.image.size else "")
 
 
 def metrics_sentence(job: JobInfo) -> str:

@@ -6,6 +6,7 @@ from limbeck_protocol.job_states import JobState
 from .. import runtime
 from ..panel_state import PanelState, View, facts_of, view_of
 from ..preferences import network_allowed, remote_endpoint
+from ..results.image_import import image_of, is_in_file
 from ..status_text import progress_bar
 from .choices import draw_choice
 from .errors import draw_failure
@@ -39,6 +40,7 @@ class LIMBECK_PT_main(Sidebar, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = False
         column.prop(fields, "prompt", text="", placeholder="a yellow duck")
+        column.row(align=True).prop(fields, "makes", expand=True)
         column = layout.column(align=True)
         draw_choice(column, fields, "loss")
         draw_choice(column, fields, "preset")
@@ -61,7 +63,7 @@ def current_view() -> View:
     facts = facts_of(
         session,
         has_prompt=bool(bpy.context.scene.limbeck.prompt.strip()),
-        is_imported=job is not None and _is_in_file(job.job_id),
+        is_imported=job is not None and is_in_file(job.job_id),
         remote_endpoint=remote_endpoint(),
         is_allowed=network_allowed(),
         is_offline_mode=bpy.app.online_access_override and not bpy.app.online_access,
@@ -96,12 +98,12 @@ def _draw_import(layout: bpy.types.UILayout, fields, session) -> None:
     row.prop(fields, "import_when_done")
     job = session.followed
     is_done = job is not None and job.info is not None and job.info.state is JobState.SUCCEEDED
-    if is_done and not session.is_busy and _is_in_file(job.job_id):
+    if not is_done or session.is_busy:
+        return
+    if image_of(job.job_id) is not None:
+        layout.operator("limbeck.show_image", icon="IMAGE_DATA").job_id = job.job_id
+    elif is_in_file(job.job_id):
         layout.operator("limbeck.import_result", text="Import Again", icon="IMPORT").job_id = job.job_id
-
-
-def _is_in_file(job_id: str) -> bool:
-    return any(thing.get("limbeck_job") == job_id for thing in bpy.data.objects)
 
 
 classes = (LIMBECK_PT_main,)

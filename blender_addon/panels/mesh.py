@@ -4,10 +4,10 @@ import bpy
 
 from ..recipe.settings_form import MESH_OVERRIDES
 from .choices import current_preset, draw_override
-from .sidebar import Sidebar
+from .sidebar import ObjectSidebar
 
 
-class LIMBECK_PT_mesh(Sidebar, bpy.types.Panel):
+class LIMBECK_PT_mesh(ObjectSidebar, bpy.types.Panel):
     """Resolution, density level, budget of faces, texture, and what happens when it is done."""
 
     bl_label = "Mesh"

@@ -3,6 +3,8 @@
 import bpy
 from limbeck_protocol.errors import LimbeckError
 
+from ..recipe.picture_form import makes_image
+from ..results.image_import import active_image
 from ..results.recipe_on_object import Origin, is_result, read_origin, selected_results
 from ..results.wanted_results import troubles, wanted_ids
 from .sidebar import Sidebar, wrapped
@@ -24,15 +26,8 @@ class LIMBECK_PT_result(Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw it."""
         layout, thing = self.layout, context.active_object
-        try:
-            origin = read_origin(thing)
-        except LimbeckError as error:
-            column = layout.column(align=True)
-            for number, line in enumerate(wrapped(str(error), context.region)):
-                column.label(text=line, icon="BLANK1" if number else "ERROR")
+        if not _draw_origin(layout, thing, context.region):
             return
-        _draw_recipe(layout, origin, context.region)
-        _draw_metrics(layout, origin)
         column = layout.column(align=True)
         column.operator("limbeck.rerun", icon="FILE_REFRESH")
         column.operator("limbeck.edit_result", text="Edit...", icon="GREASEPENCIL")
@@ -46,6 +41,46 @@ class LIMBECK_PT_result(Sidebar, bpy.types.Panel):
         row.operator("limbeck.copy_recipe", text="", icon="COPYDOWN")
 
 
+class LIMBECK_PT_image_result(bpy.types.Panel):
+    """What the image that an Image Editor shows was made with."""
+
+    bl_label = "Limbeck"
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Limbeck"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The image carries a recipe."""
+        return is_result(active_image(context))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw it."""
+        layout = self.layout
+        if not _draw_origin(layout, active_image(context), context.region):
+            return
+        column = layout.column(align=True)
+        column.operator("limbeck.rerun", icon="FILE_REFRESH")
+        row = column.row(align=True)
+        row.operator("limbeck.branch", text="Branch", icon="GRAPH").new_seed = False
+        row.operator("limbeck.branch", text="New Seed").new_seed = True
+        column.operator("limbeck.copy_recipe", icon="COPYDOWN")
+
+
+def _draw_origin(layout: bpy.types.UILayout, thing: bpy.types.ID, region: bpy.types.Region | None) -> bool:
+    """Draw recipe and metrics of a result, or why they cannot be read; return whether they can."""
+    try:
+        origin = read_origin(thing)
+    except LimbeckError as error:
+        column = layout.column(align=True)
+        for number, line in enumerate(wrapped(str(error), region)):
+            column.label(text=line, icon="BLANK1" if number else "ERROR")
+        return False
+    _draw_recipe(layout, origin, region)
+    _draw_metrics(layout, origin)
+    return True
+
+
 def _draw_recipe(layout: bpy.types.UILayout, origin: Origin, region: bpy.types.Region | None) -> None:
     recipe, column = origin.recipe, layout.column(align=True)
     for number, line in enumerate(wrapped(recipe.prompt, region)):
@@ -53,6 +88,8 @@ def _draw_recipe(layout: bpy.types.UILayout, origin: Origin, region: bpy.types.R
     for name, value in (("Loss", recipe.loss), ("Prior", recipe.prior), ("Preset", recipe.preset)):
         _draw_pair(column, name, value)
     _draw_pair(column, "Seed", str(recipe.seed))
+    if recipe.image and recipe.image.generator:
+        _draw_pair(column, "Made of", recipe.image.generator)
 
 
 def _draw_metrics(layout: bpy.types.UILayout, origin: Origin) -> None:
@@ -97,7 +134,8 @@ class LIMBECK_PT_variants(Sidebar, bpy.types.Panel):
             column = layout.column(align=True)
             for number, line in enumerate(wrapped(f"{prompt}: {trouble}", context.region)):
                 column.label(text=line, icon="BLANK1" if number else "ERROR")
-        layout.prop(fields, "mark_as_asset")
+        if not makes_image(fields):
+            layout.prop(fields, "mark_as_asset")
 
 
-classes = (LIMBECK_PT_result, LIMBECK_PT_variants)
+classes = (LIMBECK_PT_result, LIMBECK_PT_variants, LIMBECK_PT_image_result)

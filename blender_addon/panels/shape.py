@@ -4,10 +4,10 @@ import bpy
 
 from ..recipe.settings_form import SHAPE_OVERRIDES
 from .choices import current_preset, draw_override
-from .sidebar import Sidebar
+from .sidebar import ObjectSidebar
 
 
-class LIMBECK_PT_shape(Sidebar, bpy.types.Panel):
+class LIMBECK_PT_shape(ObjectSidebar, bpy.types.Panel):
     """Size, place, seed, and how finely the field is grown."""
 
     bl_label = "Shape"

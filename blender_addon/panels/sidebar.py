@@ -5,6 +5,7 @@ import textwrap
 import bpy
 
 from ..panel_state import Button
+from ..recipe.picture_form import makes_image
 
 ICON_UNIT_PX = 20
 _LETTER_PX = 7
@@ -20,6 +21,15 @@ class Sidebar:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Limbeck"
+
+
+class ObjectSidebar(Sidebar):
+    """Base of the panels that are about objects: not there while the prompt makes a picture."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """The prompt makes an object."""
+        return not makes_image(context.scene.limbeck)
 
 
 def width(region: bpy.types.Region | None) -> float:

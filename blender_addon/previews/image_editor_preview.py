@@ -19,6 +19,10 @@ _newest: list[np.ndarray] = []
 """The picture that the editor shows, or would show: at most one."""
 _showing: list[int] = []
 """The areas that showed the image before it was taken out for saving."""
+_to_fit: list[int] = []
+"""The result that was shown last, by its `session_uid`, until it fills its editor."""
+_lent: dict[int, int] = {}
+"""The areas that show a finished picture until the next job's first preview, and which one (its `session_uid`)."""
 
 
 def find() -> bpy.types.Image | None:
@@ -32,9 +36,41 @@ def show(picture: np.ndarray) -> None:
     image = find()
     if image is not None:
         _fill(image, picture)
-        for area in _areas():
+        for area in areas():
             if area.spaces.active.image == image:
                 area.tag_redraw()
+
+
+def areas() -> list[bpy.types.Area]:
+    """Return the Image Editors of all windows."""
+    screens = (window.screen for window in bpy.context.window_manager.windows)
+    return [area for screen in screens for area in screen.areas if area.type == "IMAGE_EDITOR"]
+
+
+def is_shown_in(area: bpy.types.Area) -> bool:
+    """Return whether an Image Editor shows the live preview."""
+    image = area.spaces.active.image
+    return image is not None and TAG in image
+
+
+def lend(area: bpy.types.Area, image: bpy.types.Image) -> None:
+    """Have an Image Editor that shows the live preview show another image until `take_back`."""
+    _lent[area.as_pointer()] = image.session_uid
+    area.spaces.active.image = image
+
+
+def take_back() -> None:
+    """Show the live preview again in the editors that were lent; for the first preview of another job.
+
+    Where somebody has chosen another image meanwhile, or pinned this one, that stays.
+    """
+    preview = find()
+    for area in areas() if preview is not None and _lent else ():
+        space = area.spaces.active
+        is_as_lent = space.image is not None and _lent.get(area.as_pointer()) == space.image.session_uid
+        if is_as_lent and not space.use_image_pin:
+            space.image = preview
+    _lent.clear()
 
 
 def switch_on() -> bpy.types.Image:
@@ -52,14 +88,25 @@ def switch_on() -> bpy.types.Image:
 
 
 def fit() -> None:
-    """Have the image fill the editors that show it."""
-    image = find()
+    """Have the live preview, and the result that was shown last, fill the editors that show them."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if image is not None and area.type == "IMAGE_EDITOR" and area.spaces.active.image == image:
+            image = area.spaces.active.image if area.type == "IMAGE_EDITOR" else None
+            if image is not None and (TAG in image or image.session_uid in _to_fit):
                 region = next(region for region in area.regions if region.type == "WINDOW")
                 with bpy.context.temp_override(window=window, area=area, region=region):
                     bpy.ops.image.view_all(fit_view=True)
+    _to_fit.clear()
+
+
+def fit_soon(image: bpy.types.Image | None = None) -> None:
+    """Have an image, or the live preview, fill the editors that show it, once Blender has drawn them."""
+    if bpy.app.background:
+        return
+    if image is not None:
+        _to_fit[:] = [image.session_uid]
+    if not bpy.app.timers.is_registered(fit):
+        bpy.app.timers.register(fit, first_interval=0.2)
 
 
 def switch_off() -> None:
@@ -78,6 +125,7 @@ def clear() -> None:
     """Remove the image and forget the picture."""
     switch_off()
     _newest.clear()
+    _lent.clear()
 
 
 def _fill(image: bpy.types.Image, picture: np.ndarray) -> None:
@@ -89,16 +137,11 @@ def _fill(image: bpy.types.Image, picture: np.ndarray) -> None:
     image.pack()
 
 
-def _areas() -> list[bpy.types.Area]:
-    screens = (window.screen for window in bpy.context.window_manager.windows)
-    return [area for screen in screens for area in screen.areas if area.type == "IMAGE_EDITOR"]
-
-
 @persistent
 def _before_saving(*_: object) -> None:
     image = find()
     if image is not None:
-        _showing[:] = [area.as_pointer() for area in _areas() if area.spaces.active.image == image]
+        _showing[:] = [area.as_pointer() for area in areas() if area.spaces.active.image == image]
         bpy.data.images.remove(image)
         _showing.append(0)  # no area: says that there was an image
 
@@ -107,7 +150,7 @@ def _before_saving(*_: object) -> None:
 def _after_saving(*_: object) -> None:
     if _showing:
         image = switch_on()
-        for area in _areas():
+        for area in areas():
             if area.as_pointer() in _showing:
                 area.spaces.active.image = image
         _showing.clear()

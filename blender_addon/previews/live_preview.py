@@ -22,6 +22,7 @@ class LivePreview:
     def __init__(self, sidebar: PreviewImage) -> None:
         self.sidebar = sidebar
         self.viewport = ViewportOverlay()
+        self._job_id = ""
 
     def viewer(self) -> ViewerCamera | None:
         """Return the camera that the server should render for; None if nobody looks."""
@@ -29,6 +30,9 @@ class LivePreview:
 
     def take(self, picture: Preview) -> None:
         """Show a picture: the job's own in the panel and in an Image Editor, either kind in the 3-D view."""
+        if picture.job_id != self._job_id:
+            self._job_id = picture.job_id
+            image_editor_preview.take_back()
         if picture.image is not None and not picture.from_viewer:
             self.sidebar.show(picture.image)
             image_editor_preview.show(picture.image)
@@ -39,12 +43,13 @@ class LivePreview:
         """Switch the 3-D view's picture on or off: it is there while a job is followed and a scene wants it."""
         windows = bpy.context.window_manager.windows
         scenes = {window.scene for window in windows if window.scene.limbeck.viewport_preview}
-        if not scenes or session.followed is None or session.followed.has_ended or not session.is_busy:
+        job = session.followed
+        # A picture has no place in the scene.
+        if not scenes or job is None or job.has_ended or job.makes_picture or not session.is_busy:
             if self.viewport.is_on:
                 self.viewport.hide()
             return
-        job_id = session.followed.job_id
-        placements = {scene.name: _placement(scene, job_id) for scene in scenes}
+        placements = {scene.name: _placement(scene, job.job_id) for scene in scenes}
         size = max(scene.limbeck.viewport_preview_size for scene in scenes)
         self.viewport.show({name: one for name, one in placements.items() if one is not None}, size)
 

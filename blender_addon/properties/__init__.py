@@ -5,13 +5,14 @@ import bpy
 from . import jobs, rig
 from .guidance import GuidanceFields, LIMBECK_loss_parameter
 from .overrides import OverrideFields
+from .picture import PictureFields
 from .preview import PreviewFields
 from .results import LIMBECK_submitted_job, ResultFields
 from .rig import RigFields
 
 
 class LIMBECK_properties(
-    GuidanceFields, OverrideFields, RigFields, ResultFields, PreviewFields, bpy.types.PropertyGroup
+    GuidanceFields, PictureFields, OverrideFields, RigFields, ResultFields, PreviewFields, bpy.types.PropertyGroup
 ):
     """The panel's fields, as `scene.limbeck`; each file of this folder holds those of one part of the panel."""
 

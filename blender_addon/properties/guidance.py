@@ -6,6 +6,7 @@ from limbeck_protocol.recipe import MAX_PROMPT_CHARACTERS
 from .. import runtime
 from ..recipe.catalog_view import choices, parameter_named, parameter_start
 from ..recipe.loss_parameter_sync import set_value, value_of
+from ..recipe.picture_form import made_kind, preset_of
 from ..recipe.recipe_form import as_written
 
 
@@ -15,8 +16,9 @@ def suggest(kind: str):
     Names are stored as text: an enum would store a number, which means another name once the server's list changes.
     """
 
-    def search(_properties, _context, text: str) -> list[str]:
-        names = {choice.name for choice in choices(runtime.session().catalog, kind)}
+    def search(fields, _context, text: str) -> list[str]:
+        of_presets = {"makes": made_kind(fields), "prior": fields.prior} if kind == "preset" else {}
+        names = {choice.name for choice in choices(runtime.session().catalog, kind, **of_presets)}
         return sorted(name for name in names if text.lower() in name.lower())
 
     return search
@@ -43,7 +45,7 @@ def _begin_at_preset(item: bpy.types.PropertyGroup, _context) -> None:
         set_value(item, info.default)
     elif value_of(item, info) in ("", info.default if info.choices else as_written(info.default)):  # nothing set before
         fields = item.id_data.limbeck
-        set_value(item, parameter_start(catalog, info, item.loss, fields.prior, fields.preset))
+        set_value(item, parameter_start(catalog, info, item.loss, fields.prior, preset_of(fields)))
 
 
 class LIMBECK_loss_parameter(bpy.types.PropertyGroup):

@@ -8,6 +8,7 @@ import bpy
 
 from .. import runtime
 from ..recipe.catalog_view import is_schedule, preset_settings
+from ..recipe.picture_form import preset_of
 from ..recipe.recipe_form import settings_ranges
 
 _RANGES = settings_ranges()
@@ -18,7 +19,7 @@ def preset_value(fields: bpy.types.PropertyGroup, name: str) -> float | None:
 
     The level that is chosen automatically is 0 here.
     """
-    settings = preset_settings(runtime.session().catalog, fields.preset, fields.loss, fields.prior)
+    settings = preset_settings(runtime.session().catalog, preset_of(fields), fields.loss, fields.prior)
     if settings is None or name not in settings:
         return None
     value = settings[name]

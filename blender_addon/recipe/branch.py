@@ -16,8 +16,9 @@ from limbeck_protocol.recipe import Orbit, Recipe, Settings
 from ..rig.orbit_box import has_own_orbit
 from .catalog_view import is_schedule, parameter_named, parameter_start, preset_settings
 from .loss_parameter_sync import key_of, set_value
+from .picture_form import THE_PRESETS, preset_field
 from .recipe_form import as_written, bad_field
-from .settings_form import OVERRIDES
+from .settings_form import overrides_in_force
 
 LIMIT_SEED = 2**31 - 1
 """Blender's whole numbers end here; a recipe's seed may be larger."""
@@ -47,12 +48,30 @@ def branch_into(scene: bpy.types.Scene, recipe: Recipe, catalog: Catalog | None,
         recipe = _of_another_loss(recipe, fields.bl_rna.properties["loss"].default)
         unsaid.append(f"its loss '{EDIT_LOSS}' edits a result; the panel has '{recipe.loss}' as its preset says.")
     fields.prompt, fields.negative_prompt = recipe.prompt, recipe.negative_prompt or ""
-    fields.loss, fields.prior, fields.preset, fields.seed = recipe.loss, recipe.prior, recipe.preset, seed
+    unsaid += _load_image(fields, recipe)
+    setattr(fields, preset_field(fields), recipe.preset)
+    fields.loss, fields.prior, fields.seed = recipe.loss, recipe.prior, seed
     settings = {name: value for name, value in _set_fields(recipe.settings).items() if name not in _RUNTIME_SETTINGS}
     preset = preset_settings(catalog, recipe.preset, recipe.loss, recipe.prior)
+    if recipe.image:
+        settings.pop("learning_rate", None)  # a preset's is that of one generator; the server knows the others'
     unsaid += _load_overrides(fields, settings, preset)
     _load_loss_parameters(fields, recipe, catalog)
-    return unsaid + _load_rig(fields, recipe)
+    return unsaid if recipe.image else unsaid + _load_rig(fields, recipe)
+
+
+def _load_image(fields: bpy.types.PropertyGroup, recipe: Recipe) -> list[str]:
+    """Load whether a picture is made, and what it is made of; the rig of a picture means nothing and is left alone."""
+    fields.makes = "IMAGE" if recipe.image else "OBJECT"
+    if not recipe.image:
+        return []
+    fields.image_size = recipe.image.size or 0
+    kinds = {item.identifier for item in fields.bl_rna.properties["image_generator"].enum_items}
+    generator = THE_PRESETS if recipe.image.generator is None else recipe.image.generator.upper()
+    if generator not in kinds:
+        return [f"the panel does not know its generator '{recipe.image.generator}' and keeps its own."]
+    fields.image_generator = generator
+    return []
 
 
 def _of_another_loss(recipe: Recipe, loss: str) -> Recipe:
@@ -70,8 +89,8 @@ def _set_fields(settings: Settings) -> dict[str, Any]:
 
 def _load_overrides(fields: bpy.types.PropertyGroup, settings: dict[str, Any], preset: dict[str, Any] | None) -> list:
     """Tick what differs from the preset, all of it when the preset is not known; untick the rest."""
-    unsaid = []
-    for name in OVERRIDES:
+    unsaid, known = [], overrides_in_force(fields)
+    for name in known:
         value = settings.get(name, msgspec.UNSET)
         is_other = value is not msgspec.UNSET and (preset is None or not _is_same(value, preset.get(name)))
         setattr(fields, f"override_{name}", is_other)
@@ -80,7 +99,7 @@ def _load_overrides(fields: bpy.types.PropertyGroup, settings: dict[str, Any], p
             if is_schedule(value) and len(value) > 1:
                 unsaid.append(f"{name} changes along the run; the panel holds its last value throughout.")
     if preset is not None:
-        other = [name for name in settings if name not in OVERRIDES and not _is_same(settings[name], preset.get(name))]
+        other = [name for name in settings if name not in known and not _is_same(settings[name], preset.get(name))]
         unsaid += [f"{name} is not the preset's, and the panel cannot set it." for name in other]
     return unsaid
 

@@ -17,10 +17,13 @@ KINDS = {"loss": "losses", "prior": "priors", "preset": "presets"}
 """The field of a recipe, and the catalog's list that it is chosen from."""
 USUAL = {
     "loss": ("sds", "nfsd", "csd", "msd", "sdi", "ism", "vsd"),
-    "prior": ("exact", "stable-diffusion"),
+    "prior": ("exact", "network", "stable-diffusion"),
     "preset": ("quick", "standard"),
 }
 """What is offered while no server has answered."""
+_USUAL_IMAGE_PRESETS = ("image",)
+STABLE_DIFFUSION = "stable-diffusion"
+NO_IMAGES = "This server makes no images; update it, or make an object."
 AUTOMATIC = "automatic"
 NO_LIMIT = "no limit"
 _LIMITS = frozenset({"gradient_clamp", "pixel_clip"})
@@ -47,16 +50,26 @@ class Difference:
     after: str
 
 
-def choices(catalog: Catalog | None, kind: str) -> list[Choice]:
+def choices(catalog: Catalog | None, kind: str, *, makes: str = "", prior: str = "") -> list[Choice]:
     """Return what the menu of a kind (`loss`, `prior`, `preset`) lists, in the server's order, each name once.
 
     A loss that edits is not among them: the panel makes something new; *Edit* on a result is where it works.
+
+    Args:
+        catalog: what the server offers.
+        kind: which field is chosen.
+        makes: of presets, only those for an `object` or an `image`; empty for both.
+        prior: of presets, only those for this prior's kind; empty for all.
     """
     if catalog is None:
-        return [Choice(name, name, "") for name in USUAL[kind]]
+        is_of_images = kind == "preset" and makes == "image"
+        return [Choice(name, name, "") for name in (_USUAL_IMAGE_PRESETS if is_of_images else USUAL[kind])]
+    of_kind = prior_kind(catalog, prior)
     found: dict[str, Choice] = {}
     for entry in getattr(catalog, KINDS[kind]):
         if kind == "loss" and entry.name == EDIT_LOSS:
+            continue
+        if kind == "preset" and not (makes in ("", entry.makes) and (not prior or entry.prior == of_kind)):
             continue
         description = entry.description
         if kind == "prior" and not entry.installed:
@@ -97,13 +110,15 @@ def parameter_span(info: ParameterInfo) -> str:
 
 
 def prior_kind(catalog: Catalog, prior: str) -> str:
-    """Return which of the catalog's priors a recipe's `prior` belongs to.
+    """Return which kind of prior a recipe's `prior` is, as presets name kinds: `exact`, `network`, `stable-diffusion`.
 
-    A hub id or a folder is a model of the first prior that takes any text; presets are made for kinds, not for models.
+    A hub id or a folder that the catalog does not list counts as a Stable Diffusion model, for only the server can look
+    into its folders; where it has no such prior, as a model of the first one that takes any text.
     """
     if any(entry.name == prior for entry in catalog.priors):
         return prior
-    return next((entry.name for entry in catalog.priors if not entry.vocabulary), prior)
+    for_any_text = [entry.name for entry in catalog.priors if not entry.vocabulary]
+    return STABLE_DIFFUSION if STABLE_DIFFUSION in for_any_text else next(iter(for_any_text), prior)
 
 
 def preset_settings(catalog: Catalog | None, preset: str, loss: str, prior: str) -> dict[str, Any] | None:
@@ -117,26 +132,30 @@ def preset_settings(catalog: Catalog | None, preset: str, loss: str, prior: str)
     return None
 
 
-def fitting_presets(catalog: Catalog, loss: str, prior: str) -> list[str]:
-    """Return the names of the presets that are made for this loss and prior."""
-    kind = prior_kind(catalog, prior)
-    return [entry.name for entry in catalog.presets if (entry.loss, entry.prior) == (loss, kind)]
+def fitting_presets(catalog: Catalog, loss: str, prior: str, makes: str = "object") -> list[str]:
+    """Return the names of the presets for this loss and prior that make an `object`, or an `image`."""
+    wanted = (loss, prior_kind(catalog, prior), makes)
+    return [entry.name for entry in catalog.presets if (entry.loss, entry.prior, entry.makes) == wanted]
 
 
-def problem(catalog: Catalog | None, *, loss: str, prior: str, preset: str) -> str:
+def problem(catalog: Catalog | None, *, loss: str, prior: str, preset: str, makes: str = "object") -> str:
     """Return why the server would refuse these names, as a sentence; empty when it would not, or is not known to."""
     if loss == EDIT_LOSS:
         return NEEDS_RESULT
     if catalog is None:
         return ""
+    if makes == "image" and catalog.presets and not choices(catalog, "preset", makes=makes):
+        return NO_IMAGES
     for kind, name in (("loss", loss), ("preset", preset), ("prior", prior)):
         known = [choice.name for choice in choices(catalog, kind)]
         is_model = kind == "prior" and ("/" in name or "\\" in name)
         if known and name not in known and not is_model:
             return f"The server has no {kind} '{name}'; choose one of: {', '.join(known)}."
-    fitting = fitting_presets(catalog, loss, prior)
+    fitting = fitting_presets(catalog, loss, prior, makes)
     if catalog.presets and preset not in fitting:
         instead = f"choose one of: {', '.join(fitting)}" if fitting else "it has none for them; choose another loss"
+        if all(choice.name != preset for choice in choices(catalog, "preset", makes=makes)):
+            return f"The server's preset '{preset}' makes no {makes}; {instead}."
         return f"The server's preset '{preset}' is not made for the loss '{loss}' with this prior; {instead}."
     return ""
 

@@ -14,6 +14,7 @@ import msgspec.inspect
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 from limbeck_protocol.recipe import (
     MAX_PROMPT_CHARACTERS,
+    Image,
     Recipe,
     Rig,
     Settings,
@@ -38,6 +39,7 @@ def make_recipe(
     seed: int,
     negative_prompt: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    image: Image | None = None,
 ) -> Recipe:
     """Return the recipe, every field checked against the protocol's types and ranges.
 
@@ -50,6 +52,7 @@ def make_recipe(
         seed: 0 to 2^63 - 1.
         negative_prompt: None lets the prior choose.
         settings: fields of the protocol's `Settings`; the preset decides the others.
+        image: what the picture is made of; None makes an object.
 
     Raises:
         LimbeckError: a field is empty, unknown, of the wrong kind or out of range; the message names it.
@@ -64,6 +67,7 @@ def make_recipe(
         seed=seed,
         rig=rig,
         settings=settings_from_mapping(settings or {}),
+        image=msgspec.UNSET if image is None else image,
     )
     check_recipe(recipe)
     return recipe

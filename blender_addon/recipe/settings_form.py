@@ -12,19 +12,26 @@ from limbeck_protocol.messages import Catalog
 
 from .catalog_view import loss_named, parameter_named, parameter_problem, problem
 from .loss_parameter_sync import value_of
+from .picture_form import made_kind, makes_image, preset_of
 from .recipe_form import as_written
 
 GUIDANCE_OVERRIDES = ("guidance_scale",)
 SHAPE_OVERRIDES = ("steps", "render_size", "field_resolution")
 MESH_OVERRIDES = ("mesh_resolution", "density_level", "face_budget", "texture_size")
+PICTURE_OVERRIDES = ("steps",)
 OVERRIDES = (*GUIDANCE_OVERRIDES, *SHAPE_OVERRIDES, *MESH_OVERRIDES)
 """Settings that the panel offers to override, by the part of it where they stand."""
+
+
+def overrides_in_force(fields: bpy.types.PropertyGroup) -> tuple[str, ...]:
+    """Return the settings that the panel can override: of a picture, those of fields and meshes mean nothing."""
+    return (*GUIDANCE_OVERRIDES, *PICTURE_OVERRIDES) if makes_image(fields) else OVERRIDES
 
 
 def overrides_of(fields: bpy.types.PropertyGroup) -> dict[str, Any]:
     """Return the ticked settings by name, as the protocol's `Settings` wants them."""
     found: dict[str, Any] = {}
-    for name in OVERRIDES:
+    for name in overrides_in_force(fields):
         if getattr(fields, f"override_{name}"):
             value = getattr(fields, name)
             if name == "render_size":
@@ -68,6 +75,5 @@ def settings_from(fields: bpy.types.PropertyGroup, catalog: Catalog | None) -> d
 
 def settings_problem(fields: bpy.types.PropertyGroup, catalog: Catalog | None) -> str:
     """Return why the server would refuse what is chosen, as a sentence; empty when nothing is known against it."""
-    return problem(catalog, loss=fields.loss, prior=fields.prior, preset=fields.preset) or parameter_problem(
-        catalog, fields.loss, loss_parameters_of(fields, catalog)
-    )
+    names = {"loss": fields.loss, "prior": fields.prior, "preset": preset_of(fields), "makes": made_kind(fields)}
+    return problem(catalog, **names) or parameter_problem(catalog, fields.loss, loss_parameters_of(fields, catalog))

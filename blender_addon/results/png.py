@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BITS, _RGB, _FILTER_UP = 8, 2, 2
 
 
@@ -30,7 +30,7 @@ def png_bytes(image: np.ndarray) -> bytes:
     # Differences of neighbours hold few repeats: looking for runs only costs half the time and no size.
     deflate = zlib.compressobj(strategy=zlib.Z_RLE)
     body = deflate.compress(filtered.data) + deflate.flush()
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

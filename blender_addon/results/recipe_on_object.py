@@ -1,4 +1,4 @@
-"""The recipe on a result: written at import, read by everything that works on results.
+"""The recipe on a result, an object or an image: written at import, read by everything that works on results.
 
 Rules of this file: identity is in custom properties (`limbeck_*`), never in names; what is read may have been edited,
 damaged or written by a newer release, so each failure is a sentence. Parsing is remembered by the text itself, since a
@@ -26,7 +26,7 @@ SCHEMA_KEY, SIZE_KEY = "limbeck_schema", "limbeck_size"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a mesh comes from; all of it is written on the object.
+    """Where a mesh or a picture comes from; all of it is written on the object or the image.
 
     Attributes:
         job_id: the job that made it.
@@ -39,8 +39,8 @@ class Origin:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-def is_result(thing: bpy.types.Object | None) -> bool:
-    """Return whether an object carries a recipe, be it readable or not."""
+def is_result(thing: bpy.types.ID | None) -> bool:
+    """Return whether an object or an image carries a recipe, be it readable or not."""
     return thing is not None and RECIPE_KEY in thing
 
 
@@ -49,24 +49,25 @@ def selected_results(things: Iterable[bpy.types.Object]) -> list[bpy.types.Objec
     return [thing for thing in things if is_result(thing)]
 
 
-def write_origin(thing: bpy.types.Object, origin: Origin, size: float) -> None:
-    """Write job, recipe (JSON), metrics (JSON), schema version and size in scene units as custom properties."""
+def write_origin(thing: bpy.types.ID, origin: Origin, size: float | None = None) -> None:
+    """Write job, recipe (JSON), metrics (JSON), schema version and, of an object, size in scene units as properties."""
     recipe, metrics = recipe_to_json(origin.recipe), json.dumps(dict(origin.metrics), sort_keys=True)
     thing[JOB_KEY] = origin.job_id
     thing[RECIPE_KEY] = recipe
     thing[METRICS_KEY] = metrics
     thing[SCHEMA_KEY] = SCHEMA
-    thing[SIZE_KEY] = size
+    if size is not None:
+        thing[SIZE_KEY] = size
 
 
-def read_origin(thing: bpy.types.Object) -> Origin:
+def read_origin(thing: bpy.types.ID) -> Origin:
     """Return what `write_origin` wrote.
 
     Raises:
         LimbeckError: CANNOT_READ: there is no recipe, it is damaged or foreign, or a newer release wrote it.
     """
     if not is_result(thing):
-        raise _unreadable(f"'{thing.name}' carries no recipe.", "Choose an object that Limbeck has made.")
+        raise _unreadable(f"'{thing.name}' carries no recipe.", "Choose what Limbeck has made.")
     schema = thing.get(SCHEMA_KEY, 1)
     if not isinstance(schema, int) or schema < 1:
         raise _unreadable(f"The recipe on '{thing.name}' is damaged: {SCHEMA_KEY} is {schema!r}.", _RESTORE)

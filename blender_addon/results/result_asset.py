@@ -21,8 +21,8 @@ _LIMIT_TAGS = 12
 _CATALOG_HEAD = "# This is an Asset Catalog Definition file for Blender.\n\nVERSION 1\n\n"
 
 
-def set_thumbnail(thing: bpy.types.Object, picture: np.ndarray) -> None:
-    """Make a picture, (h, w, 3) uint8, sRGB, first row on top, the object's preview; saved with the file."""
+def set_thumbnail(thing: bpy.types.ID, picture: np.ndarray) -> None:
+    """Make a picture, (h, w, 3) uint8, sRGB, first row on top, the data-block's preview; saved with the file."""
     step = max(1, -(-max(picture.shape[:2]) // THUMBNAIL_PX))
     small = picture[::step, ::step]
     rgba = np.ones((*small.shape[:2], 4), dtype=np.float32)

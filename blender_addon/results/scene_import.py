@@ -6,16 +6,12 @@ identity is kept in custom properties, never in names. Main thread only; works w
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import bpy
 import numpy as np
 from mathutils import Matrix
 
 from ..rig.placement import Placement
+from .data_blocks import push_undo_step, readable_name, removed_on_failure
 from .mesh_arrays import MeshArrays, check_mesh_arrays, has_clean_faces
 from .png import png_bytes
 from .recipe_on_object import Origin, write_origin
@@ -25,8 +21,6 @@ COLLECTION_NAME = "Limbeck"
 COLLECTION_TAG = "limbeck_results"
 UV_NAME = "UVMap"
 COLOUR_NAME = "Colour"
-LIMIT_NAME_BYTES = 56
-"""Blender 4.5 keeps 63 bytes of a name; the rest is room for its own `.001`."""
 
 
 def import_mesh(
@@ -56,7 +50,7 @@ def import_mesh(
     """
     check_mesh_arrays(arrays)
     name = readable_name(origin.recipe.prompt)
-    with _removed_on_failure() as made:
+    with removed_on_failure() as made:
         mesh = made(bpy.data.meshes, bpy.data.meshes.new(name))
         _fill_mesh(mesh, arrays, placement.size)
         image = made(bpy.data.images, bpy.data.images.new(name, 1, 1, alpha=False))
@@ -75,19 +69,8 @@ def import_mesh(
         result_collection(scene).objects.link(result)
     _select(scene, result)
     if push_undo:
-        _push_undo(f"Limbeck: {name}")
+        push_undo_step(f"Limbeck: {name}")
     return result
-
-
-def readable_name(prompt: str) -> str:
-    """Return a name for data-blocks: the prompt without its article, on one line, short enough for Blender."""
-    printable = "".join(" " if unicodedata.category(letter).startswith("C") else letter for letter in prompt)
-    words = printable.split()
-    if len(words) > 1 and words[0].lower() in {"a", "an", "the"}:
-        words = words[1:]
-    name = " ".join(words)
-    name = name[:1].upper() + name[1:]
-    return name.encode()[:LIMIT_NAME_BYTES].decode(errors="ignore").strip() or COLLECTION_NAME
 
 
 def result_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
@@ -100,23 +83,6 @@ def result_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
     collection[COLLECTION_TAG] = True
     scene.collection.children.link(collection)
     return collection
-
-
-@contextmanager
-def _removed_on_failure() -> Iterator[Any]:
-    """Yield a function that notes a new data-block; when the block fails, all noted ones are removed, newest first."""
-    noted: list[tuple[Any, Any]] = []
-
-    def note(owner: Any, block: Any) -> Any:
-        noted.append((owner, block))
-        return block
-
-    try:
-        yield note
-    except BaseException:
-        for owner, block in reversed(noted):
-            owner.remove(block)
-        raise
 
 
 def _fill_mesh(mesh: bpy.types.Mesh, arrays: MeshArrays, size: float) -> None:
@@ -192,13 +158,3 @@ def _select(scene: bpy.types.Scene, result: bpy.types.Object) -> None:
         other.select_set(False)
     result.select_set(True)
     view_layer.objects.active = result
-
-
-def _push_undo(message: str) -> None:
-    """Make one undo step. Timers have no window of their own, so the first one is lent to the operator."""
-    windows = bpy.context.window_manager.windows
-    if bpy.app.background or not windows:
-        return
-    with bpy.context.temp_override(window=windows[0]):
-        if bpy.ops.ed.undo_push.poll():
-            bpy.ops.ed.undo_push(message=message)

@@ -1,4 +1,4 @@
-"""Jobs whose meshes are to be imported one after another as they are done: variants in a row.
+"""Jobs whose results are to be imported one after another as they are done: variants in a row.
 
 Rules of this file: the session follows one job at a time, so this queue hands in all jobs at once and then has the
 session follow each in turn. What is wanted stands in the file (`scene.limbeck.jobs`), so that it outlives Blender; what
@@ -80,8 +80,8 @@ class WantedResults:
 
     def _follow_next(self, session: Session, wanted: Sequence[str]) -> None:
         last = session.followed
-        if last is not None and last.wants_mesh and last.job_id in wanted:
-            # It was followed to its end and did not arrive: failed, cancelled, or its mesh was not usable.
+        if last is not None and last.wants_result and last.job_id in wanted:
+            # It was followed to its end and did not arrive: failed, cancelled, or its result was not usable.
             self.settle(last.job_id, session.error.message if session.error else last.notice or "It was not imported.")
         ready = [job_id for job_id in wanted if job_id not in self._settled and job_id not in self._unsent]
         if ready:

@@ -13,6 +13,7 @@ import numpy as np
 from limbeck_protocol.errors import LimbeckError
 
 from ..connection.followed_job import FollowedJob
+from ..recipe.picture_form import makes_image
 from .camera_pose import CameraPose, pose_of
 from .camera_rig import pose_to_object
 from .placement import Placement
@@ -97,6 +98,8 @@ def layers_of(scene: bpy.types.Scene) -> list[Layer]:
 
     What cannot serve is left out: the panel says why.
     """
+    if makes_image(scene.limbeck):
+        return []  # a picture has no rig
     try:
         placement = placement_as_drawn(scene)
     except LimbeckError:

@@ -1,8 +1,13 @@
-"""A small but genuine worker for the add-on's tests: a few steps with pictures, then a textured cube as `mesh.npz`."""
+"""A small but genuine worker for the add-on's tests: a few steps with pictures, then a textured cube as `mesh.npz`.
+
+A recipe with an image gets a square of noise as `image.png` instead.
+"""
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -34,16 +39,23 @@ def run(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamera 
         progress = Progress(
             phase="optimise", step=step, steps=steps, loss=1.0 / step, seconds_left=(steps - step) * STEP_S
         )
-        viewer = yield WorkerProgress(progress=progress, view=VIEW)
+        view = None if recipe.image else VIEW
+        viewer = yield WorkerProgress(progress=progress, view=view)
         picture = np.zeros((16, 16, 3), dtype=np.uint8)
         picture[:, : 16 * step // steps] = 255
-        yield PreviewReady(step=step, image=picture, view=VIEW)
+        yield PreviewReady(step=step, image=picture, view=view)
         if viewer is not None:
             seen = np.full((viewer.size, viewer.size, 4), 100, dtype=np.uint8)
             view = View(camera_to_world=viewer.camera_to_world, lens=viewer.lens)
             yield PreviewReady(step=step, image=seen, from_viewer=True, view=view)
     if "failing" in recipe.prompt:
         raise LimbeckError(ErrorCode.NO_SURFACE, "There is no surface to be found.")
+    if recipe.image:
+        content = noise_png(recipe.seed, recipe.image.size or 48)
+        (folder / "artifacts" / "image.png").write_bytes(content[:-30] if "broken" in recipe.prompt else content)
+        yield ArtifactWritten(name="image.png", media_type="image/png")
+        yield Finished(metrics={"accuracy": 0.5})
+        return
     yield PhaseStarted(name="mesh", title="Making the mesh")
     arrays = cube(recipe.seed)
     if "broken" in recipe.prompt:
@@ -54,6 +66,22 @@ def run(recipe: Recipe, folder: Path) -> Generator[AnyWorkerEvent, ViewerCamera 
         (folder / "artifacts" / FIELD_FILE).write_bytes(recipe.prompt.encode())
         yield ArtifactWritten(name=FIELD_FILE, media_type="application/octet-stream")
     yield Finished(metrics={"iou": 0.9, "faces": 12})
+
+
+def noise_png(seed: int, side: int) -> bytes:
+    """A square of noise, its upper left pixel red: RGB, 8 bits, no row filtered."""
+    pixels = np.random.default_rng(seed).integers(0, 256, size=(side, side, 3), dtype=np.uint8)
+    pixels[0, 0] = (255, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    packed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def cube(seed: int) -> dict[str, np.ndarray]:

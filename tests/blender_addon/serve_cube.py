@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
-from limbeck_protocol.messages import Catalog, LossInfo
+from limbeck_protocol.messages import Catalog, LossInfo, PresetInfo
 from limbeck_protocol.recipe import Recipe
 from limbeck_server.cli.announcement import announce
 from limbeck_server.service.server import ServeSettings, serve
@@ -24,7 +24,12 @@ def complete(recipe: Recipe) -> Recipe:
 
 def catalog() -> Catalog:
     losses = [LossInfo(name=name, title=name.upper(), description="") for name in ("sds", "dds")]
-    return Catalog(losses=losses, priors=[], presets=[])
+    presets = [
+        PresetInfo(name=name, loss=loss.name, prior="exact", description="", settings={}, makes=makes)
+        for loss in losses
+        for name, makes in (("standard", "object"), ("quick", "object"), ("image", "image"), ("nfsd-image", "image"))
+    ]
+    return Catalog(losses=losses, priors=[], presets=presets)
 
 
 def main(words: list[str]) -> int:

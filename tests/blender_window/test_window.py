@@ -24,6 +24,11 @@ JOB_TIMEOUT_S = 300.0
 PREVIEW_ROWS = 60
 """A change over so many rows of the sidebar is a preview's, not the progress bar's."""
 CONNECTED = "__import__('importlib').import_module('bl_ext.user_default.limbeck.runtime').session().is_connected"
+IMAGES = "[i.name for i in bpy.data.images if i.get('limbeck_recipe')]"
+EDITED = (
+    "next((a.spaces.active.image.name for a in bpy.context.window_manager.windows[0].screen.areas"
+    " if a.type == 'IMAGE_EDITOR' and a.spaces.active.image), '')"
+)
 RESULTS = "[o.name for o in bpy.data.objects if o.type == 'MESH' and o.get('limbeck_recipe')]"
 
 
@@ -195,6 +200,39 @@ def test_undo_takes_the_mesh_away_and_redo_brings_it_back(story) -> None:
     story.blender.wait_for(RESULTS, 10)
     assert story.blender.ask(RESULTS) == names
     assert yellow_pixels(view(story)) > 5000
+
+
+def test_an_image_grows_in_an_image_editor_and_lands_there(story) -> None:
+    story.blender.run("bpy.context.scene.limbeck.makes = 'IMAGE'\n_view()[2]['UI'].tag_redraw()")
+    story.sidebar.unfold("LIMBECK_PT_picture")
+    assert "LIMBECK_PT_rig" not in story.sidebar.open_panels(), "a picture has no cameras"
+    story.sidebar.fold("LIMBECK_PT_picture")
+    story.sidebar.unfold("LIMBECK_PT_preview")
+    story.sidebar.press("limbeck.toggle_image_preview(")
+    story.blender.wait_for(EDITED)
+    story.sidebar.fold("LIMBECK_PT_preview")
+    known = {job.job_id for job in story.jobs()}
+    story.sidebar.press(GENERATE)
+    wait_until(lambda: {job.job_id for job in story.jobs()} - known, 30, "the server has a new job")
+    (job,) = [job for job in story.jobs() if job.job_id not in known]
+    assert job.recipe.image
+    story.blender.wait_for(f"{IMAGES} and {EDITED} == {IMAGES}[0]", JOB_TIMEOUT_S)
+    assert story.job(job.job_id).state is JobState.SUCCEEDED
+    over_the_view(story)
+    story.publish("image", story.blender.settled(), 1180)
+    story.blender.key("ctrl+z")
+    story.blender.wait_for(f"not {IMAGES}", 10)
+    story.blender.key("ctrl+shift+z")
+    story.blender.wait_for(IMAGES, 10)
+    story.blender.run("""
+bpy.ops.limbeck.toggle_image_preview()
+for area in bpy.context.window_manager.windows[0].screen.areas:
+    if area.type == "IMAGE_EDITOR":
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
+            bpy.ops.screen.area_close()
+        break
+bpy.context.scene.limbeck.makes = "OBJECT"
+""")
 
 
 def test_every_button_and_field_has_a_tooltip(story) -> None:

@@ -72,7 +72,7 @@ def every_state_can_be_drawn():
     assert "limbeck.generate" in text
     assert "limbeck.cancel" not in text
     assert "prompt" in text
-    followed = addon.connection.session.FollowedJob("job-0001", wants_mesh=True)
+    followed = addon.connection.session.FollowedJob("job-0001", wants_result=True)
     session.followed = followed
     for state in JobState:
         progress = Progress(phase="optimise", step=120, steps=300, seconds_left=35.0)

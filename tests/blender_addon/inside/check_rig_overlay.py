@@ -158,7 +158,7 @@ def the_view_in_work_is_drawn_where_its_job_belongs():
     entry.location, entry.size = (5.0, 0.0, 0.0), 2.0
     matrix = np.eye(4, dtype=np.float32)
     matrix[2, 3] = 3.0
-    job = addon.connection.followed_job.FollowedJob("job-0001", wants_mesh=True)
+    job = addon.connection.followed_job.FollowedJob("job-0001", wants_result=True)
     overlay.follow(job)
     assert overlay.followed_view(scene) is None  # no view was told yet
     job.view = (matrix, np.array([1.0, 0.0, 0.0], np.float32))
@@ -179,7 +179,7 @@ def the_timer_passes_the_view_on():
     scene = fresh()
     entry = scene.limbeck.jobs.add()
     entry.name = entry.job_id = "job-0001"
-    job = addon.connection.followed_job.FollowedJob("job-0001", wants_mesh=True)
+    job = addon.connection.followed_job.FollowedJob("job-0001", wants_result=True)
     job.view = (np.eye(4, dtype=np.float32), np.array([1.0, 0.0, 0.0], np.float32))
     addon.runtime.session().followed = job
     addon.runtime.pump()
