@@ -51,12 +51,15 @@ FORBIDDEN: dict[Path, tuple[str, ...]] = {
     ),
     SERVER / "studies": (*WIRE, "bpy", "diffusers", "transformers"),
     SERVER / "worker.py": ("zmq", "bpy", "limbeck_server.service"),
+    SERVER / "picture_job.py": ("zmq", "bpy", "limbeck_server.service"),
+    SERVER / "job_progress.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
     SERVER / "viewer_pictures.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "assembly.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "results.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "starts.py": ("zmq", "bpy", "limbeck_server.service"),
     SERVER / "presets": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
     SERVER / "recipes.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
+    SERVER / "image_recipes.py": ("zmq", "bpy", "limbeck_server.service", *HEAVY),
 }
 # What a room may import of ours, where that is a short list.
 ALLOWED_OURS: dict[Path, tuple[str, ...]] = {

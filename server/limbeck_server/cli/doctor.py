@@ -32,8 +32,8 @@ REQUIRED = {
     "fast_simplification": "pip install fast-simplification",
 }
 OPTIONAL = {
-    "diffusers": "pip install diffusers (for Stable Diffusion priors)",
-    "transformers": "pip install transformers (for Stable Diffusion priors)",
+    "diffusers": "pip install diffusers (for priors that are networks)",
+    "transformers": "pip install transformers (for priors that are networks)",
     "bpy": "pip install bpy==5.0.1 (only to run Blender as a Python module)",
 }
 _DISTRIBUTION = {"mcubes": "PyMCubes", "zmq": "pyzmq", "fast_simplification": "fast-simplification"}
@@ -45,7 +45,7 @@ def doctor(
     """Examine this machine; exit code 1 if something needed is missing."""
     from limbeck_server.cli.output import print_json
 
-    findings = [*_packages(), _curve(), _device(), _cache(), _server(), _stable_diffusion()]
+    findings = [*_packages(), _curve(), _device(), _cache(), _server(), _network(), _stable_diffusion()]
     healthy = all(finding.ok for finding in findings if finding.needed)
     if as_json:
         print_json({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
@@ -84,7 +84,10 @@ def _device() -> Finding:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         return Finding("GPU", True, False, f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
-    remedy = "The exact prior needs none. For Stable Diffusion: an NVIDIA GPU and a CUDA build of torch."
+    remedy = (
+        "The exact prior and the network that ships need none. For Stable Diffusion: an NVIDIA GPU and a CUDA build "
+        "of torch."
+    )
     return Finding("GPU", False, False, f"none that torch {torch.__version__} can use", remedy)
 
 
@@ -106,6 +109,22 @@ def _server() -> Finding:
     except LimbeckError as error:
         return Finding("server", False, False, error.message, error.remedy.label)
     return Finding("server", True, False, f"{status.server}, {status.running} running, {status.queued} queued")
+
+
+def _network() -> Finding:
+    from limbeck_server.priors.kinds import NETWORK
+    from limbeck_server.priors.model_card import read_card
+    from limbeck_server.priors.model_files import find_model
+    from limbeck_server.priors.prior import ModelError
+
+    try:
+        model = find_model(NETWORK)
+        training = read_card(model.folder, model.name).training
+    except ModelError as error:
+        return Finding("network prior", False, True, "not usable", str(error))
+    size = sum(file.stat().st_size for file in model.folder.rglob("*") if file.is_file())
+    told = f", trained for {training['iteration']} iterations" if "iteration" in training else ""
+    return Finding("network prior", True, True, f"ships with Limbeck, {size / 1e6:.0f} MB{told}")
 
 
 def _stable_diffusion() -> Finding:
