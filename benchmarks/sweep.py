@@ -13,6 +13,7 @@ have it measured again.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import statistics
@@ -120,14 +121,14 @@ def cases(plan: str, model: str = "network") -> list[Case]:
     return quick + [Case("standard", p, loss, seed) for seed in SEEDS for loss in LOSSES for p in STANDARD_PROMPTS]
 
 
-def measure(case: Case, folder: Path, threads: int) -> Path:
+def measure(case: Case, folder: Path, threads: int, old: bool = False) -> Path:
     """Run the case unless its result is there, and return the path of its result.
 
-    A network that has been trained further, or anew, is measured anew.
+    A network that has been trained further, or anew, is measured anew, unless results of an `old` one will do.
     """
     result = folder / f"{case.name}.json"
-    iteration = None if case.prior == "exact" else _iteration(case.prior)
-    if result.exists() and json.loads(result.read_text()).get("iteration") == iteration:
+    network = {} if case.prior == "exact" else _network(case.prior)
+    if result.exists() and (old or json.loads(result.read_text()).get("weights") == network.get("weights")):
         return result
     from limbeck_protocol.messages import Finished
     from limbeck_protocol.recipe import Recipe, Settings
@@ -142,8 +143,7 @@ def measure(case: Case, folder: Path, threads: int) -> Path:
         metrics = [event.metrics for event in run(recipe, Path(scratch)) if isinstance(event, Finished)]
         shutil.copyfile(Path(scratch) / "artifacts" / "preview.png", folder / f"{case.name}.png")
     part = result.with_suffix(".part")
-    found: dict[str, Any] = {"case": vars(case), "metrics": metrics[-1]}
-    part.write_text(json.dumps(found | ({} if iteration is None else {"iteration": iteration}), indent=1))
+    part.write_text(json.dumps({"case": vars(case), "metrics": metrics[-1], **network}, indent=1))
     part.replace(result)
     return result
 
@@ -201,13 +201,17 @@ def write_sheet(folder: Path, path: Path) -> None:
     sheet.save(path)
 
 
-def _iteration(prior: str) -> int:
-    """Return how long a network was trained, as its card says."""
+def _network(prior: str) -> dict[str, Any]:
+    """Return how long a network was trained, as its card says, and the digest of its weights."""
     from limbeck_server.priors.model_card import read_card
     from limbeck_server.priors.model_files import find_model
 
     files = find_model(prior)
-    return int(read_card(files.folder, files.name).training.get("iteration", 0))
+    weights = hashlib.sha256()
+    for path in sorted(files.folder.glob("*/*.safetensors")):
+        weights.update(path.read_bytes())
+    iteration = int(read_card(files.folder, files.name).training.get("iteration", 0))
+    return {"iteration": iteration, "weights": weights.hexdigest()}
 
 
 def _figure(metrics: dict[str, Any], name: str) -> str:
@@ -244,11 +248,16 @@ def main() -> None:
     wanted = [case for case in cases(options.plan, options.model) if options.only in case.name]
     if options.report:
         wanted = [case for case in wanted if (options.results / f"{case.name}.json").exists()]
-    done = []
+    done, failed = [], []
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(measure, case, options.results, options.threads) for case in wanted]
+        futures = [pool.submit(measure, case, options.results, options.threads, options.report) for case in wanted]
         for case, future in zip(wanted, futures, strict=True):
-            done.append(json.loads(future.result().read_text()))
+            try:
+                done.append(json.loads(future.result().read_text()))
+            except Exception as error:  # one run's failure is a line of the table's, not the end of all others
+                failed.append(f"{case.name}: {type(error).__name__}: {error}")
+                print(failed[-1], file=sys.stderr, flush=True)
+                continue
             metrics = done[-1]["metrics"]
             print(f"{case.name:<44} IoU {metrics['iou']:.3f}  {metrics['seconds']:.0f} s", file=sys.stderr, flush=True)
     sheet = options.out.parent / "images" / f"{options.out.stem}.png" if options.out else None
@@ -258,6 +267,8 @@ def main() -> None:
     print(text)
     if options.out:
         options.out.write_text(text + "\n")
+    if failed:
+        raise SystemExit(f"{len(failed)} of {len(wanted)} runs failed:\n" + "\n".join(failed))
 
 
 if __name__ == "__main__":

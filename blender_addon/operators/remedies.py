@@ -15,7 +15,6 @@ from ..rig.placement import Placement
 from .common import blocking_property, failed, finish, is_free, job_property, timeout_property, unless
 
 _LOWERED = ("render_size", "field_resolution")
-_HALF_OF_USUAL_PX = 256
 _DIALOG_PX = 420
 _LETTERS = 64
 
@@ -260,11 +259,11 @@ def _halve_overrides(fields: bpy.types.PropertyGroup) -> list[str]:
 
 
 def _halve_image_size(fields: bpy.types.PropertyGroup) -> list[str]:
-    """Halve a picture's size; the prior's own, which only the server knows, becomes half of Stable Diffusion's."""
+    """Halve a picture's size, unless it is the prior's own; latents have no other."""
     before = fields.image_size
-    fields.image_size = before // 2 if before else _HALF_OF_USUAL_PX
-    said = before or "the prior's own"
-    return [f"image size {said} -> {fields.image_size}"] if fields.image_size != before else []
+    if before and fields.image_generator != "LATENTS":
+        fields.image_size = before // 2
+    return [f"image size {before} -> {fields.image_size}"] if fields.image_size != before else []
 
 
 def installed_priors() -> list:

@@ -6,6 +6,7 @@ Imports no torch, so that the server can refuse a bad recipe at once.
 from __future__ import annotations
 
 import msgspec
+import psutil
 from limbeck_protocol.errors import ErrorCode, LimbeckError, remedy_for
 from limbeck_protocol.recipe import Image, Recipe, Settings
 
@@ -16,13 +17,16 @@ from limbeck_server.presets.images import GENERATORS, of_generator, usual_genera
 EXACT_SIZES = (32, 64)
 """Sides in pixels of the pictures that the exact prior knows."""
 EXACT_DEFAULT_SIZE = 64
+MLP_BYTES_PER_PIXEL = 2600
+"""What the features of a network of coordinates take at their peak, measured at 512 and 768 pixels (2590 and 2582)."""
 
 
 def check_image(recipe: Recipe) -> None:
     """See that a recipe's image can be made; one without an image is fine.
 
     Raises:
-        LimbeckError: the loss edits, the generator is unknown, or the exact prior has no such size.
+        LimbeckError: the loss edits, the generator is unknown, the exact prior has no such size, or a network of
+            coordinates would not fit into memory.
     """
     if not recipe.image:
         return
@@ -39,6 +43,21 @@ def check_image(recipe: Recipe) -> None:
     if recipe.prior == EXACT and recipe.image.size not in (None, *EXACT_SIZES):
         message = f"The exact prior's pictures are 32 or 64 pixels wide, so an image cannot have {recipe.image.size}."
         raise LimbeckError(code, message, remedy_for(code, field="recipe.image.size"))
+    generator, most = _generator(recipe.preset, recipe.loss, recipe.image), largest_mlp_size()
+    if generator == "mlp" and recipe.image.size is not None and recipe.image.size > most:
+        message = (
+            f"A network of coordinates for {recipe.image.size} pixels a side would not fit into this server's memory. "
+            f"Lower the size to {most} or less, or choose the generator pixels."
+        )
+        raise LimbeckError(code, message, remedy_for(code, field="recipe.image.size"))
+
+
+def largest_mlp_size() -> int:
+    """Return how large a picture by a network of coordinates can be on this machine, in pixels a side.
+
+    Three quarters of its memory hold what the network is asked at every pixel.
+    """
+    return int((0.75 * psutil.virtual_memory().total / MLP_BYTES_PER_PIXEL) ** 0.5)
 
 
 def check_makes(recipe: Recipe, fitting: list[str]) -> None:

@@ -6,8 +6,6 @@ No cameras, no field and no mesh: the phases are `views` (the prior), `optimise`
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,9 @@ from limbeck_server.known_world.views import load_library
 from limbeck_server.priors.exact import ExactPrior
 from limbeck_server.priors.kinds import STABLE_DIFFUSION, prior_kind
 from limbeck_server.priors.prior import Prior
-from limbeck_server.results import THUMBNAIL_SIDE
+from limbeck_server.results import write_records
 
+IMAGE_FILE = "image.png"
 PREVIEW_SIDE = 512
 """The longest side of a preview in pixels: a message has room for 1024."""
 LOOKED_AT_SIDE = 64
@@ -76,12 +75,16 @@ def make(recipe: Recipe, artifacts: Path, device: torch.device, clock: Clock) ->
     yield PhaseStarted(name="optimise", title=f"Distilling with {recipe.loss}")
     yield from _optimise(trainer, assembly.value(recipe.settings.preview_every), clock)
 
-    yield PhaseStarted(name="score", title="Looking at the picture")
+    # Written before it is looked at: no fault of the judge's can cost a finished picture.
     picture = trainer.image()
+    pixels = as_pixels(picture)
+    write_image(artifacts, pixels)
+    yield ArtifactWritten(name=IMAGE_FILE, media_type="image/png")
+
+    yield PhaseStarted(name="score", title="Looking at the picture")
     metrics: dict[str, Any] = yield from with_progress(
         lambda report: what_is_seen(recipe, picture, report), "score", clock
     )
-    pixels = as_pixels(picture)
     metrics |= {
         "size": len(pixels),
         "steps": trainer.steps_done,
@@ -89,7 +92,7 @@ def make(recipe: Recipe, artifacts: Path, device: torch.device, clock: Clock) ->
         "image_digest": hashlib.sha256(pixels.tobytes()).hexdigest(),
         "seconds": round(clock.seconds(), 2),
     }
-    for name, media_type in write_artifacts(artifacts, recipe_to_json(recipe), pixels, metrics):
+    for name, media_type in write_records(artifacts, recipe_to_json(recipe), pixels, metrics):
         yield ArtifactWritten(name=name, media_type=media_type)
     yield Finished(metrics=metrics)
 
@@ -148,23 +151,11 @@ def as_pixels(picture: Tensor) -> Pixels:
     return rounded
 
 
-def write_artifacts(folder: Path, recipe_json: str, pixels: Pixels, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Write the job's files, each whole or not at all; yield (name, media type) of each."""
+def write_image(folder: Path, pixels: Pixels) -> None:
+    """Write the picture, whole or not at all."""
     part = folder / "image.part.png"
     Image.fromarray(pixels).save(part)
-    part.replace(folder / "image.png")
-    yield "image.png", "image/png"
-    part = folder / "thumbnail.part.npy"
-    every = -(-len(pixels) // THUMBNAIL_SIDE)
-    # Undecoded pixels: a list of jobs shows them without a pause.
-    np.save(part, np.ascontiguousarray(pixels[::every, ::every]), allow_pickle=False)
-    part.replace(folder / "thumbnail.npy")
-    yield "thumbnail.npy", "application/x-npy"
-    for name, text in (("recipe.json", recipe_json), ("metrics.json", json.dumps(found, indent=2, sort_keys=True))):
-        part = folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
-        yield name, "application/json"
+    part.replace(folder / IMAGE_FILE)
 
 
 def _optimise(trainer: PictureTrainer, preview_every: int, clock: Clock) -> Steps:

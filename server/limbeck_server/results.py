@@ -205,10 +205,18 @@ def write_artifacts(
     Image.fromarray(preview).save(part)
     part.replace(folder / "preview.png")
     yield "preview.png", "image/png"
+    yield from write_records(folder, recipe_json, preview, found)
+
+
+def write_records(folder: Path, recipe_json: str, picture: Array, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Write what every job leaves, whatever it made: a thumbnail of its picture, the recipe, the metrics.
+
+    Each whole or not at all; yields (name, media type) of each.
+    """
     part = folder / "thumbnail.part.npy"
-    every = -(-max(preview.shape[:2]) // THUMBNAIL_SIDE)
+    every = -(-max(picture.shape[:2]) // THUMBNAIL_SIDE)
     # Undecoded pixels: a list of jobs shows them without a pause.
-    np.save(part, np.ascontiguousarray(preview[::every, ::every]), allow_pickle=False)
+    np.save(part, np.ascontiguousarray(picture[::every, ::every]), allow_pickle=False)
     part.replace(folder / "thumbnail.npy")
     yield "thumbnail.npy", "application/x-npy"
     for name, text in (("recipe.json", recipe_json), ("metrics.json", json.dumps(found, indent=2, sort_keys=True))):

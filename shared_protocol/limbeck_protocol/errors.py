@@ -102,7 +102,10 @@ _DEFAULT_REMEDIES: dict[ErrorCode, tuple[RemedyAction, str]] = {
     ErrorCode.MODEL_UNSAFE: (RemedyAction.CHOOSE_PRIOR, "Choose a model that ships safetensors files."),
     ErrorCode.MODEL_CORRUPT: (RemedyAction.CHOOSE_PRIOR, "Download the model again, or choose another."),
     ErrorCode.DEVICE_UNAVAILABLE: (RemedyAction.EDIT_FIELD, "Choose the device 'cpu', or run `limbeck doctor`."),
-    ErrorCode.OUT_OF_MEMORY: (RemedyAction.LOWER_RESOLUTION, "Lower the render size or the field's resolution."),
+    ErrorCode.OUT_OF_MEMORY: (
+        RemedyAction.LOWER_RESOLUTION,
+        "Lower the render size or the field's resolution; of a picture, its size.",
+    ),
     ErrorCode.NUMERIC_DIVERGED: (RemedyAction.EDIT_FIELD, "Lower the learning rate or the guidance scale."),
     ErrorCode.NO_SURFACE: (RemedyAction.EDIT_FIELD, "Run more steps, or set a lower density level."),
     ErrorCode.WORKER_LOST: (RemedyAction.RETRY, "Submit the job again; if it happens twice, look at the job's log."),

@@ -43,6 +43,12 @@ def test_the_picture_shows_a_red_cube(made: tuple[Path, dict]) -> None:
     assert red > blue + 50
 
 
+def test_a_picture_is_what_fetch_fetches_of_its_job(limbeck, made: tuple[Path, dict], tmp_path: Path) -> None:
+    answer = limbeck("jobs", "fetch", made[1]["job_id"], cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "image.png").read_bytes() == made[0].read_bytes()
+
+
 def test_the_same_recipe_gives_the_same_picture(limbeck, tmp_path: Path) -> None:
     digests = set()
     for attempt in range(2):

@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from limbeck_server.priors.kinds import CARD
@@ -32,7 +33,7 @@ def run(tiny_pixel_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def score_of(model: Path) -> dict[str, object]:
+def score_of(model: Path) -> dict[str, Any]:
     return {
         **{"seen": ROW, "unseen": ROW, "truth": ROW, "azimuth": 0.6, "azimuth_pictures": 48, "denoising": []},
         **{"guidance_scale": 5.0, "steps": 25, "seed": 0, "seconds": 1.0, "model": "model"},
@@ -57,6 +58,8 @@ def test_the_folder_is_a_model_with_log_samples_score_and_card(run: Path, tmp_pa
     assert not {"model", "training"} & set(score)
     readme = (out / "README.md").read_text()
     assert "900 of 10000 iterations" in readme
+    views = score_of(run / "model")["training"]["views_per_shape"]
+    assert f"--views {views}" in " ".join(readme.split())
     assert "0.9 hours" in readme
     assert "seen pairs" in readme
     assert "green sphere" in readme
@@ -89,6 +92,49 @@ def test_a_folder_of_something_else_is_not_replaced(run: Path, tmp_path: Path) -
     with pytest.raises(TrainingError, match=r"holds something that is no model.*another --out"):
         publish_model(run, tmp_path / "mine", None, prompts=PROMPTS)
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_what_was_there_is_there_again_if_it_cannot_be_replaced(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "network"
+    publish_model(run, out, score_of(run / "model"), prompts=PROMPTS)
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        publish_model(run, out, None, prompts=PROMPTS)
+    assert (out / "score.json").exists()
+    assert sorted(tmp_path.iterdir()) == [out, run]
+
+
+def test_the_folder_that_one_stands_in_can_be_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    publish_model(run, Path(), None, prompts=PROMPTS)
+    assert load_trained(str(tmp_path / "here")).card.training["iteration"] == 900
+
+
+def test_a_published_model_keeps_its_own_log_beside_another_run(run: Path, tmp_path: Path) -> None:
+    publish_model(run, tmp_path / "other" / "model", None, prompts=PROMPTS)
+    (tmp_path / "other" / "log.jsonl").write_text('{"iteration": 1, "loss": 0.1, "shape": 0.9}\n')
+    publish_model(tmp_path / "other" / "model", tmp_path / "again", None, prompts=PROMPTS)
+    assert (tmp_path / "again" / "log.jsonl").read_text().splitlines()[-1].startswith('{"iteration": 900')
+
+
+@pytest.mark.parametrize("line", ['{"iteration": 1, "loss": 0.1, "shape": 0.9}', '{"iteration": 1, "err', "[]", "7"])
+def test_a_log_of_something_else_is_refused(line: str, run: Path, tmp_path: Path) -> None:
+    (run / "log.jsonl").write_text(line + "\n")
+    with pytest.raises(TrainingError, match=r"log\.jsonl is no log of a limbeck prior train"):
+        publish_model(run, tmp_path / "network", None, prompts=PROMPTS)
+    assert list(tmp_path.iterdir()) == [run]
 
 
 def test_a_run_without_a_model_and_a_file_without_a_score_are_refused(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from limbeck_protocol.errors import ErrorCode, LimbeckError
 from limbeck_protocol.recipe import Image, Recipe, Settings
-from limbeck_server import presets, recipes
+from limbeck_server import image_recipes, presets, recipes
 from limbeck_server.distillation.losses import LOSSES
 from limbeck_server.presets import images
 from msgspec import UNSET
@@ -16,7 +18,7 @@ PROMPT = "a red cube"
 KINDS = (presets.EXACT, presets.NETWORK, presets.STABLE_DIFFUSION)
 
 
-def image_recipe(generator: str = "latents", size: int | None = None, **fields: Any) -> Recipe:
+def image_recipe(generator: str | None = "latents", size: int | None = None, **fields: Any) -> Recipe:
     given = {"prompt": PROMPT, "preset": "image", "image": Image(generator=generator, size=size)} | fields
     return Recipe(**given)
 
@@ -87,6 +89,19 @@ def test_the_exact_prior_s_size_is_filled_in_and_another_prior_s_is_its_own() ->
     assert recipes.complete(image_recipe(size=32)).image.size == 32
     assert recipes.complete(image_recipe(prior="owner/name")).image.size is None
     assert recipes.complete(image_recipe(prior="owner/name", size=300)).image.size == 300
+
+
+def test_a_network_of_coordinates_larger_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=4 * 2**30))
+    most = image_recipes.largest_mlp_size()
+    assert 1024 < most < 1200
+    assert recipes.complete(image_recipe("mlp", most, prior=presets.STABLE_DIFFUSION)).image.size == most
+    assert recipes.complete(image_recipe("pixels", 2048, prior=presets.STABLE_DIFFUSION)).image.size == 2048
+    with pytest.raises(
+        LimbeckError, match=f"would not fit into this server's memory. Lower the size to {most}"
+    ) as told:
+        recipes.complete(image_recipe(None, most + 1, prior=presets.STABLE_DIFFUSION, preset="msd-image"))
+    assert told.value.remedy.field == "recipe.image.size"
 
 
 def test_an_image_s_prompt_may_say_from_where_it_is_seen() -> None:

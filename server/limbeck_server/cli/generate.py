@@ -43,7 +43,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="diffusers' convention: 1 = no guidance.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same mesh.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; the preset's by default, else all cores.")] = None,
     rig: Annotated[Path | None, typer.Option(metavar="FILE", help="A rig as JSON; an orbit by default.")] = None,
     parameters: Parameter = None,
     settings: Setting = None,

@@ -33,7 +33,7 @@ def image(
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="diffusers' convention: 1 = no guidance.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same picture.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; the preset's by default.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; the preset's by default, else all cores.")] = None,
     parameters: Parameter = None,
     settings: Setting = None,
     out: Annotated[

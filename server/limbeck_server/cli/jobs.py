@@ -93,15 +93,19 @@ def cancel(job_id: JobId, as_json: AsJson = False) -> None:
 @app.command("fetch")
 def fetch(
     job_id: JobId,
-    name: Annotated[str, typer.Argument(help="Which artifact.")] = "mesh.glb",
+    name: Annotated[
+        str | None, typer.Argument(help="Which artifact; by default mesh.glb, or image.png of a picture.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where it goes; its own name by default.")] = None,
 ) -> None:
     """Fetch an artifact of a job."""
     from limbeck_server.cli.output import check_writable, say
 
-    out = out or Path(name)
-    check_writable(out)
     with _running_server() as client:
+        if name is None:
+            name = "image.png" if client.job(job_id).recipe.image else "mesh.glb"
+        out = out or Path(name)
+        check_writable(out)
         client.fetch_artifact(job_id, name, out)
     say(str(out))
 

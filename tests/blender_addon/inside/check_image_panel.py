@@ -174,9 +174,11 @@ def remedies_reach_the_fields_of_pictures():
         assert bpy.ops.limbeck.lower_resolution() == {"FINISHED"}
         assert fields.image_size == left
     harness.error_of(bpy.ops.limbeck.lower_resolution, RuntimeError)
-    fields.image_size = 0
-    bpy.ops.limbeck.lower_resolution()
-    assert fields.image_size == 256
+    # The prior's own, and latents of it, have no other size: what the server would refuse is no remedy.
+    for generator, size in (("PRESET", 0), ("LATENTS", 512)):
+        fields.image_generator, fields.image_size = generator, size
+        harness.error_of(bpy.ops.limbeck.lower_resolution, RuntimeError)
+        assert fields.image_size == size
     fields.makes = "OBJECT"
     assert panel_fields(fields, "recipe.preset") == ["preset"]
 

@@ -50,7 +50,7 @@ safetensors.
 
 {iteration} of {iterations} iterations of {batch} pictures, seed {seed}, AdamW at {rate:g} falling along half a cosine,
 weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl` has the course of it. To repeat it:
-`limbeck prior train --out FOLDER --iterations {iterations} --batch {batch} --seed {seed}`.
+`limbeck prior train --out FOLDER --iterations {iterations} --batch {batch} --seed {seed} --views {views}`.
 
 ## Figures
 

@@ -65,6 +65,7 @@ def publish_model(
         ModelError: the run's model is missing or cannot be used.
         TrainingError: the score is another model's, or the folder to be replaced holds something else.
     """
+    folder = folder.resolve()  # `.` has no name to put another beside
     if folder.exists() and not (folder / CARD).is_file() and any(folder.iterdir()):
         raise TrainingError(
             f"the folder {folder} holds something that is no model of the known world, and would be replaced as a "
@@ -77,12 +78,23 @@ def publish_model(
     try:
         _copy_model(source, part)
         _write_besides(source, part, score, torch.device(device), prompts)
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        _replace(folder, part, old)
     finally:
-        for stale in (part, old):
-            shutil.rmtree(stale, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace(folder: Path, part: Path, old: Path) -> None:
+    """Put `part` in the place of `folder`, which is there until then, and again if that fails."""
+    is_there = folder.exists()
+    if is_there:
+        folder.rename(old)
+    try:
+        part.rename(folder)
+    except OSError:
+        if is_there:
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_besides(
@@ -114,7 +126,7 @@ def read_score(path: Path) -> dict[str, Any]:
         raise TrainingError(
             f"the score {path} cannot be read ({reason(error)}). Name a file that holds one JSON object."
         ) from error
-    wanted = {"seen", "unseen", "truth", "azimuth", "training"}
+    wanted = {"seen", "unseen", "truth", "azimuth", "azimuth_pictures", "guidance_scale", "steps", "seed", "training"}
     missing = sorted(wanted - set(score)) if isinstance(score, dict) else sorted(wanted)
     if missing:
         raise TrainingError(
@@ -144,14 +156,24 @@ def _check_score(score: Mapping[str, Any] | None, training: Mapping[str, Any]) -
 
 
 def _thinned_log(source: Path, iteration: int) -> list[dict[str, Any]]:
-    """Return lines of the run's log up to the model's iteration; a model that lies alone may have a log of its own."""
-    for path in (source.parent / LOG, source / LOG):
-        if path.is_file():
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            break
-    else:
+    """Return lines of the run's log up to the model's iteration; a model that was published has a log of its own.
+
+    Raises:
+        TrainingError: what lies there is no log of a training.
+    """
+    path = next((path for path in (source / LOG, source.parent / LOG) if path.is_file()), None)
+    if path is None:
         return []
-    lines = [line for line in lines if line["iteration"] <= iteration]
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line for line in lines if line["iteration"] <= iteration]
+        is_log = all({"error", "seconds"} <= set(line) for line in lines)
+    except (ValueError, KeyError, TypeError):
+        is_log = False
+    if not is_log:
+        raise TrainingError(
+            f"{path} is no log of a limbeck prior train. Move it away, or name the folder that the training wrote."
+        )
     every = max(1, math.ceil(len(lines) / LOG_LINES))
     return [line for index, line in enumerate(lines, 1) if index % every == 0 or index == len(lines)]
 
