@@ -11,7 +11,8 @@ from limbeck_server.presets.common import COMMON
 from limbeck_server.presets.layers import Preset, Sourced, sourced, stack
 
 _WORLD = "as on the exact prior, which knows the same world"
-_RANGE = "ours: below 3 the network's objects stay vague, above 7.5 colours burn out and the background leaks in"
+_RANGE = "ours: a torus has IoU 0.72, 0.78, 0.79 and a colour error of 0.12, 0.15, 0.20 at scales of 2, 3, 5 (halfway)"
+"""Measured at iteration 3,549 of the training. By eye, 2 suffices for a cube's and a mushroom's colours."""
 _OWN_PICTURES = "the network's own pictures have 32 pixels"
 _FEWER_CALLS = "ours: every step asks the network"
 
@@ -19,7 +20,7 @@ _ALL: Preset = stack(
     COMMON,
     sourced(
         steps=Sourced(400, "ours: noisier predictions than the exact prior's want more than its 300"),
-        guidance_scale=Sourced(5.0, _RANGE),
+        guidance_scale=Sourced(3.0, _RANGE),
         views_per_step=Sourced(1, _WORLD),
         timestep_min=Sourced(0.02, _WORLD),
         timestep_max=Sourced([(0.0, 0.98), (1.0, 0.5)], _WORLD),

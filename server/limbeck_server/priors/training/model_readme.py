@@ -61,7 +61,7 @@ weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl
 - It knows the world's words only (`limbeck presets` lists them) and refuses any other.
 - {size} pixels: fine parts are a pixel wide, or not there.
 - What it says is not exact: objects distilled from it are rougher than those of `--prior exact`, and a guidance scale
-  of 3 to 7.5 is needed to be heard; above that colours burn out and the background takes on the object's colour.
+  of 2 to 5 is needed to be heard; above that colours burn out and the background takes on the object's colour.
 - Pairs of shape and colour that it has never seen come out less often than others.
 
 ## Elsewhere
