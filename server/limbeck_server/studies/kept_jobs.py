@@ -39,6 +39,7 @@ def keep(place: Path, key: Mapping[str, Any], result: JobResult) -> None:
         save_field(result.field, place / FIELD)
     found = {
         "key": dict(key),
+        "field": result.field is not None,
         "metrics": dict(result.metrics),
         "error": result.error,
         "settings": dict(result.settings),

@@ -141,7 +141,8 @@ class Runs:
             return found
         before, begun = prior.evaluations, time.monotonic()
         latents, pictures = (made.detach().float().cpu().contiguous() for made in make())
-        seconds = time.monotonic() - begun
+        # As it is kept: a run that was read back says the same.
+        seconds = round(time.monotonic() - begun, 3)
         evaluations = (prior.evaluations - before) / len(latents)
         about = {"digest": digest, "seconds": f"{seconds:.3f}", "evaluations": f"{evaluations:.3f}"}
         self._folder.mkdir(parents=True, exist_ok=True)
