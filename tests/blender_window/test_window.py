@@ -112,7 +112,7 @@ def test_generate_starts_a_job_and_its_previews_change_in_the_sidebar(story) -> 
     job_id = press_generate(story)
     wait_until(lambda: story.job(job_id).state is JobState.RUNNING, 120, "the job runs")
     seen = [story.sidebar.picture()]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # previews are far apart on a busy machine
     while len(seen) < 4:
         assert time.monotonic() < deadline, f"{len(seen) - 1} changes of the preview were seen"
         time.sleep(1.5)
