@@ -112,11 +112,11 @@ def test_the_decomposition_is_of_the_prior_that_is_named(limbeck, tmp_path: Path
 
 @pytest.mark.slow
 def test_sds_against_nfsd_runs_real_jobs_and_goes_on_where_it_was(limbeck, tmp_path: Path) -> None:
-    arguments = ("study", "nfsd-3d", "--quick", "--prompt", "a red cube", "--json")
+    arguments = ("study", "nfsd-3d", "--quick", "--prompt", "a blue torus", "--json")
     answer = limbeck(*arguments, cwd=tmp_path, timeout_s=900)
     assert answer.returncode == 0, answer.stderr
     result = json.loads(answer.stdout)
-    cases = result["prompts"]["a red cube"]
+    cases = result["prompts"]["a blue torus"]
     assert sorted(one["guidance_scale"] for one in cases.values()) == [2.0, 2.0, 7.5, 7.5, 100.0]
     assert all(one["metrics"]["iou"] > one["metrics"]["start"]["iou"] for one in cases.values())
     assert (tmp_path / "study-nfsd-3d" / "nfsd-3d.png").is_file()
