@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # On a machine without a GPU, `make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu` avoids several GB of CUDA.
 TORCH_INDEX ?=
+# How many processes share the tests; a file's tests stay together. 0 runs them in one, where a debugger can stop.
+TEST_PROCESSES ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # Which Blender `make extension` and `make test-blender` use: BLENDER=/path/to/blender, or else packaging/real-blender, which
@@ -37,7 +39,7 @@ extension: install ## the extension's zips, one per platform, and their static r
 # Those in real Blender come last. Where it cannot be had they are left out and the sentence says why; with
 # LIMBECK_REQUIRE_BLENDER=1, as in .ci/run, that is a failure.
 test: install install-bpy45 ## every test, those in real Blender too where one can be had
-	$(BIN)/python -m pytest -m "not (real_blender or window)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (real_blender or window)" -n $(TEST_PROCESSES) --dist loadfile --durations=30
 	@if $(BIN)/python packaging/blender_command.py; then $(MAKE) --no-print-directory test-blender; \
 	else echo "The tests in real Blender were left out." >&2; test -z "$(LIMBECK_REQUIRE_BLENDER)"; fi
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from limbeck_protocol.recipe import Recipe
@@ -107,26 +107,15 @@ def trainer_settings(recipe: Recipe, prior: Prior, start: Field | None = None) -
     # Total variation is a property of a voxel grid; a hash grid has none.
     regularizers = {n: wanted[n] for n in REGULARIZERS if n in wanted and (voxels or n != "total_variation")}
     negative = recipe.negative_prompt
-    clamp = value(s.gradient_clamp)
     return TrainerSettings(
         prompt=recipe.prompt,
         negative_prompt=prior.default_negative_prompt if negative is None else negative,
         start_prompt=recipe.start.prompt if recipe.start else "",
-        loss=recipe.loss,
-        loss_parameters=value(s.loss_parameters),
-        steps=value(s.steps),
-        guidance_scale=value(s.guidance_scale),
-        guidance_interval=value(s.guidance_interval),
+        **_distillation(recipe),
         perp_neg=value(s.perp_neg),
         views_per_step=value(s.views_per_step),
         render_size=tuple(value(s.render_size)),
-        timestep_min=value(s.timestep_min),
-        timestep_max=tuple(value(s.timestep_max)),
-        timestep_schedule=value(s.timestep_schedule),
-        weighting=value(s.weighting),
-        gradient_clamp=None if clamp is None else tuple(clamp),
         pixel_clip=value(s.pixel_clip),
-        learning_rate=value(s.learning_rate),
         background=value(s.background),
         shading=value(s.shading),
         albedo_until=value(s.albedo_until),
@@ -135,29 +124,32 @@ def trainer_settings(recipe: Recipe, prior: Prior, start: Field | None = None) -
         regularizers=regularizers,
         scene=scene,
         rendering=RenderSettings(samples_per_ray=value(s.samples_per_ray)),
-        seed=recipe.seed,
     )
 
 
 def picture_settings(recipe: Recipe) -> PictureSettings:
     """Return what the loop of a picture needs to know; what concerns fields, cameras and meshes has no place in it."""
+    return PictureSettings(negative_prompt=recipe.negative_prompt, **_distillation(recipe))
+
+
+def _distillation(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that a scene's loop and a picture's have in common."""
     s = recipe.settings
     clamp = value(s.gradient_clamp)
-    return PictureSettings(
-        negative_prompt=recipe.negative_prompt,
-        loss=recipe.loss,
-        loss_parameters=value(s.loss_parameters),
-        steps=value(s.steps),
-        guidance_scale=value(s.guidance_scale),
-        guidance_interval=value(s.guidance_interval),
-        timestep_min=value(s.timestep_min),
-        timestep_max=tuple(value(s.timestep_max)),
-        timestep_schedule=value(s.timestep_schedule),
-        weighting=value(s.weighting),
-        gradient_clamp=None if clamp is None else tuple(clamp),
-        learning_rate=value(s.learning_rate),
-        seed=recipe.seed,
-    )
+    return {
+        "loss": recipe.loss,
+        "loss_parameters": value(s.loss_parameters),
+        "steps": value(s.steps),
+        "guidance_scale": value(s.guidance_scale),
+        "guidance_interval": value(s.guidance_interval),
+        "timestep_min": value(s.timestep_min),
+        "timestep_max": tuple(value(s.timestep_max)),
+        "timestep_schedule": value(s.timestep_schedule),
+        "weighting": value(s.weighting),
+        "gradient_clamp": None if clamp is None else tuple(clamp),
+        "learning_rate": value(s.learning_rate),
+        "seed": recipe.seed,
+    }
 
 
 def field_settings(recipe: Recipe) -> FieldSettings:

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 
 import bpy
 import harness
 import numpy as np
 from limbeck_protocol.recipe import Image, Orbit, Recipe, Rig
+from pictures import fresh, pictures
+from pumping import pump_until
 
 addon = harness.load_addon()
 runtime, api = addon.runtime, addon.api
 image_import = addon.results.image_import
-
-
-def fresh(prompt: str = "a red mug"):
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    if not addon.is_registered():
-        addon.register()
-    fields = bpy.context.scene.limbeck
-    fields.prompt, fields.makes = prompt, "IMAGE"
-    return fields
-
-
-def pictures() -> list[bpy.types.Image]:
-    return [image for image in bpy.data.images if "limbeck_job" in image]
-
-
-def pump_until(condition, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, (runtime.session().state, runtime.session().error)
-        runtime.pump()
-        time.sleep(0.01)
 
 
 def generate_lands_an_image_and_no_object():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ import harness
 import numpy as np
 from limbeck_protocol.job_states import JobState
 from own_server import running
+from pumping import pump_until
 from recording import Recorder, drawn, sentences
 
 addon = harness.load_addon()
@@ -44,15 +44,6 @@ def generate(seed: int, prompt: str = "a red cube") -> str:
     fields.seed, fields.prompt = seed, prompt
     assert bpy.ops.limbeck.generate(blocking=True, timeout_s=60) == {"FINISHED"}
     return runtime.session().followed.job_id
-
-
-def pump_until(condition, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        runtime.pump()
-        session = runtime.session()
-        assert time.monotonic() < deadline, (session.state, session.error, session.jobs)
-        time.sleep(0.02)
 
 
 def row_of(job_id: str) -> str:

@@ -16,17 +16,10 @@ import bpy
 import harness
 from limbeck_protocol.discovery import server_record_path
 from limbeck_protocol.job_states import FINAL_STATES
+from pumping import pump_until
 
 addon = harness.load_addon()
 runtime = addon.runtime
-
-
-def pump_until(condition, timeout_s: float = 40.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert runtime.pump() is not None or condition(), runtime.session().error
-        assert time.monotonic() < deadline, (runtime.session().state, runtime.session().error)
-        time.sleep(0.02)
 
 
 def a_server_that_dies_and_comes_back_is_borne_with():
@@ -35,17 +28,17 @@ def a_server_that_dies_and_comes_back_is_borne_with():
     bpy.context.scene.limbeck.prompt = "a red cube"
     bpy.ops.limbeck.generate()
     session = runtime.session()
-    pump_until(lambda: session.followed.generation >= 1)
+    pump_until(lambda: session.followed.generation >= 1, awaited=True)
     os.kill(json.loads(server_record_path().read_text())["pid"], signal.SIGKILL)
-    pump_until(lambda: session.is_reconnecting)
+    pump_until(lambda: session.is_reconnecting, awaited=True)
     assert "reconnecting" in addon.panels.main.current_view().sentence.lower()
     # Longer than a request's patience: the requests under way fail, and the session asks anew.
     patience = time.monotonic() + 9
-    pump_until(lambda: time.monotonic() > patience)
+    pump_until(lambda: time.monotonic() > patience, awaited=True)
     assert session.error is None
     again = subprocess.Popen([harness.server_python(), sys.argv[1]])
     try:
-        pump_until(lambda: session.followed.has_ended and not session.is_busy)
+        pump_until(lambda: session.followed.has_ended and not session.is_busy, awaited=True)
         print(f"the job ended as {session.followed.info.state}: {session.error}")
         assert session.followed.info.state in FINAL_STATES
         # And the next job finds the same session ready.

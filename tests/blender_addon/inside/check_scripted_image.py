@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 import bpy
@@ -11,31 +10,11 @@ import harness
 from limbeck_protocol.editing import edit_recipe
 from limbeck_protocol.errors import ErrorCode
 from limbeck_protocol.recipe import Image
+from pictures import fresh, pictures
 
 addon = harness.load_addon()
 runtime, api = addon.runtime, addon.api
 image_import = addon.results.image_import
-
-
-def fresh(prompt: str = "a red mug"):
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    if not addon.is_registered():
-        addon.register()
-    fields = bpy.context.scene.limbeck
-    fields.prompt, fields.makes = prompt, "IMAGE"
-    return fields
-
-
-def pictures() -> list[bpy.types.Image]:
-    return [image for image in bpy.data.images if "limbeck_job" in image]
-
-
-def pump_until(condition, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, (runtime.session().state, runtime.session().error)
-        runtime.pump()
-        time.sleep(0.01)
 
 
 def saving_keeps_the_picture_and_its_recipe():

@@ -11,6 +11,7 @@ import numpy as np
 from limbeck_protocol import messages
 from limbeck_protocol.job_states import JobState
 from limbeck_protocol.recipe import Recipe
+from pumping import Ticks, pump_dry, pump_until
 
 addon = harness.load_addon()
 runtime = addon.runtime
@@ -22,26 +23,6 @@ def fresh(prompt: str = "a red cube"):
     addon.register()
     bpy.context.scene.limbeck.prompt = prompt
     return bpy.context.scene
-
-
-def pump_until(condition, timeout_s: float = 30.0) -> set[str]:
-    """Pump like a timer until the condition holds; return the states that were seen."""
-    seen, deadline = set(), time.monotonic() + timeout_s
-    while not condition():
-        interval = runtime.pump()
-        seen.add(str(runtime.session().state))
-        session = runtime.session()
-        assert time.monotonic() < deadline, (session.state, session.error, session.followed)
-        assert interval is not None or condition(), (session.state, str(session.error))
-        time.sleep(min(interval or 0.0, 0.02))
-    return seen
-
-
-def pump_dry() -> None:
-    deadline = time.monotonic() + 20
-    while runtime.pump() is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def results() -> list[bpy.types.Object]:
@@ -58,13 +39,10 @@ def generate_follows_previews_and_imports_where_it_was_asked():
     assert session.state is State.CONNECTING
     assert session.is_busy
     assert not bpy.ops.limbeck.generate.poll()
-    previews, bars, longest = set(), set(), 0.0
+    previews, bars, ticks = set(), set(), Ticks()
     seen, deadline = set(), time.monotonic() + 30
     while not results():
-        begun = time.perf_counter()
-        runtime.pump()
-        if session.state is State.FOLLOWING:
-            longest = max(longest, time.perf_counter() - begun)
+        ticks.pump() if session.state is State.FOLLOWING else runtime.pump()
         seen.add(session.state)
         previews.add(session.followed.generation)
         bars.add(addon.status_text.progress_bar(session))
@@ -76,8 +54,7 @@ def generate_follows_previews_and_imports_where_it_was_asked():
     assert any(text.startswith("Distilling") and "/10" in text and "left" in text for _, text in filter(None, bars)), (
         bars
     )
-    assert longest < 0.1, longest
-    print(f"longest pump while following: {1000 * longest:.1f} ms; previews seen: {len(previews)}")
+    ticks.check(work_s=0.1, wall_s=1.0)
     (result,) = results()
     assert tuple(result.location) == (1.0, 2.0, 3.0)
     assert result.name == "Red cube"
@@ -113,7 +90,7 @@ def cancel_ends_the_job_on_the_server():
     fresh()
     bpy.ops.limbeck.generate()
     session = runtime.session()
-    pump_until(lambda: session.followed.generation >= 1)
+    pump_until(lambda: session.followed.generation >= 1, awaited=True)
     begun = time.monotonic()
     assert bpy.ops.limbeck.cancel(blocking=True) == {"FINISHED"}
     assert time.monotonic() - begun < 5
@@ -197,7 +174,7 @@ def a_job_is_taken_up_again_after_blender_was_closed():
     fresh()
     bpy.ops.limbeck.generate()
     session = runtime.session()
-    pump_until(lambda: session.followed.generation >= 1)
+    pump_until(lambda: session.followed.generation >= 1, awaited=True)
     job_id = session.followed.job_id
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "work.blend")
@@ -207,7 +184,7 @@ def a_job_is_taken_up_again_after_blender_was_closed():
         addon.register()
         bpy.ops.wm.open_mainfile(filepath=file)
         assert bpy.ops.limbeck.refresh() == {"FINISHED"}
-        pump_until(results)
+        pump_until(results, awaited=True)
         assert results()[0]["limbeck_job"] == job_id
         # Taken up without the wish for its mesh, it is followed only.
         bpy.context.scene.limbeck.import_when_done = False
@@ -235,10 +212,10 @@ def a_deleted_result_or_an_undone_scene_does_not_matter():
     scene = fresh()
     bpy.ops.limbeck.generate()
     session = runtime.session()
-    pump_until(lambda: session.state is State.FOLLOWING)
+    pump_until(lambda: session.state is State.FOLLOWING, awaited=True)
     bpy.data.scenes.new("Other")
     bpy.data.scenes.remove(scene)  # the scene that asked is gone: the mesh still arrives
-    pump_until(results)
+    pump_until(results, awaited=True)
     assert results()[0].users_collection[0].name == "Limbeck"
 
 

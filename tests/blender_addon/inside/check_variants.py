@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 import harness
 import numpy as np
+from pumping import pump_until
 
 addon = harness.load_addon()
 runtime = addon.runtime
@@ -30,14 +31,6 @@ def results() -> list[bpy.types.Object]:
 
 def field(thing: bpy.types.Object, name: str):
     return json.loads(thing["limbeck_recipe"])[name]
-
-
-def pump_until(condition, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, (runtime.session().state, runtime.session().error)
-        runtime.pump()
-        time.sleep(0.01)
 
 
 def states_on_server() -> dict[str, str]:
