@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from limbeck_server.priors.kinds import CARD
 from limbeck_server.priors.prior import ModelError
+from limbeck_server.priors.training.model_readme import prolonged_at
 from limbeck_server.priors.training.publish import LOG_LINES, model_of, publish_model, read_score
 from limbeck_server.priors.training.settings import TrainingError
 from limbeck_server.priors.training.trained import load_trained
@@ -28,7 +30,11 @@ def run(tiny_pixel_model: Path, tmp_path: Path) -> Path:
     card["training"]["iteration"] = 900
     (folder / "model" / CARD).write_text(json.dumps(card))
     (folder / "model" / "stray.bin").write_bytes(b"not the model's")
-    lines = [{"iteration": i, "loss": 0.5, "error": 1.0 / i, "seconds": 3.6 * i} for i in range(1, 1001)]
+    rates = [1e-3 / i if i <= 500 else 1.0 / i**2 for i in range(1, 1001)]  # falls; at 500 it rises, and falls again
+    lines = [
+        {"iteration": i, "loss": 0.5, "error": 1.0 / i, "learning_rate": rate, "seconds": 3.6 * i}
+        for i, rate in enumerate(rates, 1)
+    ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -61,10 +67,19 @@ def test_the_folder_is_a_model_with_log_samples_score_and_card(run: Path, tmp_pa
     views = score_of(run / "model")["training"]["views_per_shape"]
     assert f"--views {views}" in " ".join(readme.split())
     assert "0.9 hours" in readme
+    found = re.search(r"made longer near iteration (\d+),", " ".join(readme.split()))
+    assert abs(int(found[1]) - 500) <= 1000 / LOG_LINES
     assert "seen pairs" in readme
     assert "green sphere" in readme
     assert all(len(line) <= 120 for line in readme.splitlines() if not line.startswith("|"))
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_plan_was_prolonged_where_the_rate_rose_after_the_warm_up() -> None:
+    rates = [0.1, 0.2, 0.3, 0.2, 0.1, 0.2, 0.1, 0.0, 0.1]
+    log = [{"iteration": 10 * i, "learning_rate": rate} for i, rate in enumerate(rates)]
+    assert prolonged_at(log, warm_up=20) == [40, 70]
+    assert prolonged_at(log[:5], warm_up=20) == []
 
 
 def test_a_model_that_ships_already_is_replaced_as_a_whole(run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,7 +50,7 @@ safetensors.
 ## Training
 
 {iteration} of {iterations} iterations of {batch} pictures, seed {seed}, AdamW at {rate:g} falling along half a cosine,
-weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl` has the course of it. To repeat it:
+weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl` has the course of it. {repeated}
 `limbeck prior train --out FOLDER --iterations {iterations} --batch {batch} --seed {seed} --views {views}`.
 
 ## Figures
@@ -127,9 +128,34 @@ def model_readme(
         rate=training["learning_rate"],
         target=_EXPECTED if training["expected_noise"] else "It was taught the noise that was drawn.",
         logged=logged,
+        repeated=_repeated(prolonged_at(log, training["warm_up"])),
         figures=_figures(score),
     )
     return "\n\n".join(_wrapped(block) for block in text.split("\n\n"))
+
+
+def prolonged_at(log: Sequence[Mapping[str, Any]], warm_up: int) -> list[int]:
+    """Return the iterations at which the learning rate rose after the warm-up: there somebody asked for more of them.
+
+    Args:
+        log: the lines of the training's log, in order.
+        warm_up: iterations at the beginning in which it rises as planned.
+    """
+    return [
+        before["iteration"]
+        for before, after in itertools.pairwise(log)
+        if before["iteration"] > warm_up and after["learning_rate"] > before["learning_rate"]
+    ]
+
+
+def _repeated(prolonged: Sequence[int]) -> str:
+    if not prolonged:
+        return "To repeat it:"
+    times = " and ".join(f"{iteration:,}" for iteration in prolonged)
+    return (
+        f"The plan was made longer near iteration {times}, where the rate rose and fell once more. One such training, "
+        "planned as a whole:"
+    )
 
 
 def _figures(score: Mapping[str, Any] | None) -> str:
