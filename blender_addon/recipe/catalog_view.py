@@ -23,6 +23,8 @@ USUAL = {
 """What is offered while no server has answered."""
 _USUAL_IMAGE_PRESETS = ("image",)
 STABLE_DIFFUSION = "stable-diffusion"
+KNOWN_WORLD_PRIORS = ("exact", "network")
+"""Those that know views much like the usual orbit's only."""
 NO_IMAGES = "This server makes no images; update it, or make an object."
 AUTOMATIC = "automatic"
 NO_LIMIT = "no limit"

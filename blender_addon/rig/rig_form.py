@@ -13,6 +13,7 @@ import bpy
 from limbeck_protocol.errors import LimbeckError
 from limbeck_protocol.recipe import Orbit, Rig
 
+from ..recipe.catalog_view import KNOWN_WORLD_PRIORS
 from ..recipe.recipe_form import as_written, bad_field
 from .camera_notes import camera_note, orbit_note
 from .camera_path import path_cameras
@@ -183,13 +184,13 @@ def camera_states(
 def _state_of(
     camera: bpy.types.Object, scene: bpy.types.Scene, placement: Placement, depsgraph: bpy.types.Depsgraph | None
 ) -> CameraState:
-    is_exact = scene.limbeck.prior == "exact"
     try:
         pose = pose_of(camera, scene.render)
         if depsgraph is None or not camera.evaluated_get(depsgraph).is_evaluated:
             # Where it stands is not up to date, so nothing is said about that.
             return CameraState(camera, error=_DISABLED.format(camera.name) if camera.hide_viewport else "")
-        note = camera_note(pose_to_object(pose, placement), pose.lens, is_exact_prior=is_exact)
+        knows_usual_views = scene.limbeck.prior in KNOWN_WORLD_PRIORS
+        note = camera_note(pose_to_object(pose, placement), pose.lens, knows_usual_views=knows_usual_views)
     except BadCameraError as error:
         return CameraState(camera, str(error), error.fix)
     return CameraState(camera, note=f"Camera '{camera.name}' {note}." if note else "")
@@ -198,7 +199,7 @@ def _state_of(
 def orbit_sentence(scene: bpy.types.Scene) -> tuple[str, bool]:
     """Return what is to be said about the orbit, and whether it is an error; empty when nothing is. Reads only."""
     try:
-        note = orbit_note(orbit_from_fields(scene), is_exact_prior=scene.limbeck.prior == "exact")
+        note = orbit_note(orbit_from_fields(scene), knows_usual_views=scene.limbeck.prior in KNOWN_WORLD_PRIORS)
     except LimbeckError as error:
         return str(error), True
     return (f"The orbit {note}." if note else "", False)

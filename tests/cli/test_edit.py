@@ -100,6 +100,19 @@ def test_a_picture_is_edited_without_a_server(limbeck, folder: Path) -> None:
     assert np.abs(after[:10].astype(int) - before[:10]).mean() <= 4.0
 
 
+def test_the_network_edits_with_its_own_defaults(limbeck, folder: Path) -> None:
+    """Stable Diffusion's guidance scale, made for latents, makes this model's pictures glow."""
+    arguments = ("edit", "mug.png", "a blue mug", "--from", "a red mug", "--prior", "network", "--out", "net.png")
+    answer = limbeck(*arguments, "--json", cwd=folder, timeout_s=600)
+    assert answer.returncode == 0, answer.stderr
+    summary = json.loads(answer.stdout)
+    assert (summary["steps"], summary["guidance_scale"], summary["learning_rate"]) == (200, 3.0, 0.05)
+    assert summary["size"] == [32, 32]
+    edited = np.asarray(Image.open(folder / "net.png").convert("RGB"))[12:22, 10:18] / 255.0
+    assert hue_error_deg(edited.mean(axis=(0, 1)).tolist(), COLOURS["blue"]) <= 15.0
+    assert edited.max() <= 0.99
+
+
 def size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
         return picture.size

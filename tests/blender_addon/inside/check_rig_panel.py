@@ -241,11 +241,11 @@ def views_that_the_exact_prior_does_not_know_get_a_note():
     assert "away from the middle" in found["Aside"].note
     assert "rolled by 57" in found["Rolled"].note, found["Rolled"].note
     assert "does not have the object in its picture" in found["Elsewhere"].note
-    assert camera_notes.orbit_note(Orbit(), is_exact_prior=True) == ""
+    assert camera_notes.orbit_note(Orbit(), knows_usual_views=True) == ""
     wide = Orbit(distance=(5.0, 6.0))
-    assert "of the size" in camera_notes.orbit_note(wide, is_exact_prior=True)
-    assert camera_notes.orbit_note(wide, is_exact_prior=False) == ""
-    assert "elevation" in camera_notes.orbit_note(Orbit(elevation_deg=(-80.0, 0.0)), is_exact_prior=True)
+    assert "of the size" in camera_notes.orbit_note(wide, knows_usual_views=True)
+    assert camera_notes.orbit_note(wide, knows_usual_views=False) == ""
+    assert "elevation" in camera_notes.orbit_note(Orbit(elevation_deg=(-80.0, 0.0)), knows_usual_views=True)
 
 
 class Recorder:
