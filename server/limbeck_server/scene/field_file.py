@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from limbeck_server.scene.field import Field, FieldSettings, HashGridField, build_field
 
@@ -26,17 +26,27 @@ class FieldFileError(ValueError):
 
 
 def save_field(field: Field, path: Path) -> None:
-    """Write a field to `path`, whole or not at all."""
+    """Write a field to `path`, whole or not at all; the same field gives the same bytes."""
     metadata = {_VERSION_KEY: VERSION, _SETTINGS_KEY: json.dumps(dataclasses.asdict(field.settings), sort_keys=True)}
     if isinstance(field, HashGridField):
         metadata[_LEVELS_KEY] = str(field.grid.active_levels)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in field.state_dict().items()}
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, metadata)
+        part.write_bytes(_in_order(save(tensors, metadata)))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata in alphabetical order: the library writes it in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    assert len(text) <= end - 8, "only the order has changed"
+    return data[:8] + text.ljust(end - 8) + data[end:]
 
 
 def load_field(path: Path, device: torch.device | str = "cpu") -> Field:
