@@ -18,6 +18,7 @@ from limbeck_server.priors.training.settings import TrainingError
 from limbeck_server.priors.training.trained import load_trained
 
 PROMPTS = ("a red cube", "a blue torus")
+DENOISING = {"timestep": 20.0, "error": 0.05432, "error_empty": 0.06789, "exact_spread": 0.00123}
 ROW = {"pictures": 4, "colour": 0.5, "shape": 0.25, "both": 0.125, "prompts": {"a red cube": 0.75}}
 
 
@@ -41,7 +42,8 @@ def run(tiny_pixel_model: Path, tmp_path: Path) -> Path:
 
 def score_of(model: Path) -> dict[str, Any]:
     return {
-        **{"seen": ROW, "unseen": ROW, "truth": ROW, "azimuth": 0.6, "azimuth_pictures": 48, "denoising": []},
+        **{"seen": ROW, "unseen": ROW, "truth": ROW, "azimuth": 0.6, "azimuth_pictures": 48},
+        "denoising": [DENOISING, DENOISING | {"timestep": 50.0, "error_empty": 0.05}],
         **{"guidance_scale": 5.0, "steps": 25, "seed": 0, "seconds": 1.0, "model": "model"},
         "training": json.loads((model / CARD).read_text())["training"],
     }
@@ -63,6 +65,9 @@ def test_the_folder_is_a_model_with_log_samples_score_and_card(run: Path, tmp_pa
     assert score["seen"] == ROW
     assert not {"model", "training"} & set(score)
     readme = (out / "README.md").read_text()
+    # A table within a table: its blank line must not let it be wrapped.
+    assert [line.split()[0] for line in readme.splitlines() if "0.06789" in line] == ["20"]
+    assert "Of 48 pictures whose view can be told, 60 % show" in " ".join(readme.split())
     assert "900 of 10000 iterations" in readme
     views = score_of(run / "model")["training"]["views_per_shape"]
     assert f"--views {views}" in " ".join(readme.split())

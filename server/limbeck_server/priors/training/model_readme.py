@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck_server.known_world.captions import AZIMUTH_WORDS
 from limbeck_server.known_world.names import SHAPE_NAMES
 from limbeck_server.known_world.palette import COLOURS
 from limbeck_server.priors.exact import DEGRADED_SHARE
@@ -63,7 +65,7 @@ weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl
 - {size} pixels: fine parts are a pixel wide, or not there.
 - What it says is not exact: objects distilled from it are rougher than those of `--prior exact`, and a guidance scale
   of 2 to 5 is needed to be heard; above that colours burn out and the background takes on the object's colour.
-- Pairs of shape and colour that it has never seen come out less often than others.
+- Pairs of shape and colour that it has never seen come out less often than others.{views_limit}
 
 ## Elsewhere
 
@@ -75,6 +77,9 @@ prompts are in, and holds every setting of the training.
 
 GPL-3.0-or-later, as Limbeck itself.
 """
+_FENCE = "```"
+_FENCED = re.compile(f"({_FENCE}.*?{_FENCE})", re.DOTALL)
+"""What is preformatted, blank lines included."""
 _CLASSES = {"unet": "UNet2DConditionModel", "text_encoder": "CLIPTextModel"}
 _EXPECTED = (
     "It was taught the expected noise under a picture's whole caption, in closed form, in place of the noise that was "
@@ -130,8 +135,10 @@ def model_readme(
         logged=logged,
         repeated=_repeated(prolonged_at(log, training["warm_up"])),
         figures=_figures(score),
+        views_limit=_views_limit(score),
     )
-    return "\n\n".join(_wrapped(block) for block in text.split("\n\n"))
+    parts = [part if part.startswith(_FENCE) else _wrapped(part) for part in _FENCED.split(text)]
+    return "".join(parts).rstrip() + "\n"
 
 
 def prolonged_at(log: Sequence[Mapping[str, Any]], warm_up: int) -> list[int]:
@@ -151,7 +158,8 @@ def prolonged_at(log: Sequence[Mapping[str, Any]], warm_up: int) -> list[int]:
 def _repeated(prolonged: Sequence[int]) -> str:
     if not prolonged:
         return "To repeat it:"
-    times = " and ".join(f"{iteration:,}" for iteration in prolonged)
+    *others, last = [f"{iteration:,}" for iteration in prolonged]
+    times = f"{', '.join(others)} and {last}" if others else last
     return (
         f"The plan was made longer near iteration {times}, where the rate rose and fell once more. One such training, "
         "planned as a whole:"
@@ -169,9 +177,24 @@ def _figures(score: Mapping[str, Any] | None) -> str:
     )
 
 
-def _wrapped(block: str) -> str:
-    """Return a paragraph in lines of equal length; tables, lists, headings, pictures and what is preformatted stay."""
-    return block if block.startswith(("|", "-", "#", "!", "`")) else textwrap.fill(block, 120, break_on_hyphens=False)
+def _views_limit(score: Mapping[str, Any] | None) -> str:
+    """Return one more line of the limits: how little the words for a view are heeded, where that was scored."""
+    if score is None:
+        return ""
+    share, chance = _percent(score["azimuth"]), f"{100 / len(AZIMUTH_WORDS):g} %"
+    return (
+        f"\n- Of {score['azimuth_pictures']} pictures whose view can be told, {share} show the one asked for; by "
+        f"chance it would be {chance}."
+    )
+
+
+def _wrapped(text: str) -> str:
+    """Return paragraphs in lines of equal length; tables, lists, headings and pictures stay as they are."""
+    blocks = text.split("\n\n")
+    return "\n\n".join(
+        block if block.strip().startswith(("|", "-", "#", "!")) else textwrap.fill(block, 120, break_on_hyphens=False)
+        for block in blocks
+    )
 
 
 def _percent(share: float) -> str:
