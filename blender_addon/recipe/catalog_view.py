@@ -24,7 +24,7 @@ USUAL = {
 _USUAL_IMAGE_PRESETS = ("image",)
 STABLE_DIFFUSION = "stable-diffusion"
 KNOWN_WORLD_PRIORS = ("exact", "network")
-"""Those that know views much like the usual orbit's only."""
+"""Those that were made of one world's stored views: they know none but those much like the usual orbit's."""
 NO_IMAGES = "This server makes no images; update it, or make an object."
 AUTOMATIC = "automatic"
 NO_LIMIT = "no limit"

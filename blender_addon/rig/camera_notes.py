@@ -34,13 +34,13 @@ def _usual_size() -> float:
     return focal_length(sum(_USUAL.field_of_view_deg) / 2) / usual_distance()
 
 
-def camera_note(camera_to_object: np.ndarray, lens: Sequence[float], *, knows_usual_views: bool) -> str:
+def camera_note(camera_to_object: np.ndarray, lens: Sequence[float], *, knows_only_usual_views: bool) -> str:
     """Return a phrase that goes on after a camera's name ("shows ..."), empty when nothing is unusual.
 
     Args:
         camera_to_object: (4, 4), rigid, in object units.
         lens: focal length, horizontal and vertical shift as shares of the picture's height.
-        knows_usual_views: whether the prior knows only views that are much like the usual orbit's.
+        knows_only_usual_views: whether the prior knows no views but those much like the usual orbit's.
     """
     rotation, position = camera_to_object[:3, :3], camera_to_object[:3, 3]
     x, y, z = -rotation.T @ position  # where the object's centre lies in the camera's own axes
@@ -50,7 +50,7 @@ def camera_note(camera_to_object: np.ndarray, lens: Sequence[float], *, knows_us
     middle = np.array([lens[0] * x / -z - lens[1], lens[0] * y / -z - lens[2]])
     if (np.abs(middle) > 0.5 + lens[0] * BALL_RADIUS / -z).any():
         return "does not have the object in its picture: turn it towards the object"
-    if not knows_usual_views:
+    if not knows_only_usual_views:
         return ""
     size = lens[0] / -z / _usual_size()
     if not 1 / _SIZE_FACTOR <= size <= _SIZE_FACTOR:
@@ -73,9 +73,9 @@ def camera_note(camera_to_object: np.ndarray, lens: Sequence[float], *, knows_us
     return ""
 
 
-def orbit_note(orbit: Orbit, *, knows_usual_views: bool) -> str:
+def orbit_note(orbit: Orbit, *, knows_only_usual_views: bool) -> str:
     """Return a phrase that goes on after "The orbit", empty when nothing is unusual."""
-    if not knows_usual_views:
+    if not knows_only_usual_views:
         return ""
     sizes = [
         focal_length(angle) / distance / _usual_size()

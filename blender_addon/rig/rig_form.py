@@ -189,8 +189,8 @@ def _state_of(
         if depsgraph is None or not camera.evaluated_get(depsgraph).is_evaluated:
             # Where it stands is not up to date, so nothing is said about that.
             return CameraState(camera, error=_DISABLED.format(camera.name) if camera.hide_viewport else "")
-        knows_usual_views = scene.limbeck.prior in KNOWN_WORLD_PRIORS
-        note = camera_note(pose_to_object(pose, placement), pose.lens, knows_usual_views=knows_usual_views)
+        knows_only_usual_views = scene.limbeck.prior in KNOWN_WORLD_PRIORS
+        note = camera_note(pose_to_object(pose, placement), pose.lens, knows_only_usual_views=knows_only_usual_views)
     except BadCameraError as error:
         return CameraState(camera, str(error), error.fix)
     return CameraState(camera, note=f"Camera '{camera.name}' {note}." if note else "")
@@ -199,7 +199,7 @@ def _state_of(
 def orbit_sentence(scene: bpy.types.Scene) -> tuple[str, bool]:
     """Return what is to be said about the orbit, and whether it is an error; empty when nothing is. Reads only."""
     try:
-        note = orbit_note(orbit_from_fields(scene), knows_usual_views=scene.limbeck.prior in KNOWN_WORLD_PRIORS)
+        note = orbit_note(orbit_from_fields(scene), knows_only_usual_views=scene.limbeck.prior in KNOWN_WORLD_PRIORS)
     except LimbeckError as error:
         return str(error), True
     return (f"The orbit {note}." if note else "", False)

@@ -222,7 +222,7 @@ def a_sheared_camera_is_refused():
     assert "sheared" in str(harness.error_of(lambda: addon.recipe.panel_form.recipe_from(scene)))
 
 
-def views_that_the_exact_prior_does_not_know_get_a_note():
+def views_that_the_known_world_does_not_have_get_a_note():
     scene = fresh("CAMERAS")
     scene.limbeck.prior = "exact"
     new_camera("Usual", (1.2, -1.4, 0.9))
@@ -241,11 +241,17 @@ def views_that_the_exact_prior_does_not_know_get_a_note():
     assert "away from the middle" in found["Aside"].note
     assert "rolled by 57" in found["Rolled"].note, found["Rolled"].note
     assert "does not have the object in its picture" in found["Elsewhere"].note
-    assert camera_notes.orbit_note(Orbit(), knows_usual_views=True) == ""
+    scene.limbeck.prior = "network"
+    assert {name: state.note for name, state in states(scene).items()} == {
+        name: state.note for name, state in found.items()
+    }
+    scene.limbeck.prior = "stable-diffusion"
+    assert [name for name, state in states(scene).items() if state.note] == ["Elsewhere"]
+    assert camera_notes.orbit_note(Orbit(), knows_only_usual_views=True) == ""
     wide = Orbit(distance=(5.0, 6.0))
-    assert "of the size" in camera_notes.orbit_note(wide, knows_usual_views=True)
-    assert camera_notes.orbit_note(wide, knows_usual_views=False) == ""
-    assert "elevation" in camera_notes.orbit_note(Orbit(elevation_deg=(-80.0, 0.0)), knows_usual_views=True)
+    assert "of the size" in camera_notes.orbit_note(wide, knows_only_usual_views=True)
+    assert camera_notes.orbit_note(wide, knows_only_usual_views=False) == ""
+    assert "elevation" in camera_notes.orbit_note(Orbit(elevation_deg=(-80.0, 0.0)), knows_only_usual_views=True)
 
 
 class Recorder:
@@ -313,6 +319,6 @@ harness.main(
     weights_and_prompts_are_edited_on_the_camera,
     unusable_cameras_are_named_with_a_fix,
     a_sheared_camera_is_refused,
-    views_that_the_exact_prior_does_not_know_get_a_note,
+    views_that_the_known_world_does_not_have_get_a_note,
     the_panel_shows_it_before_anything_is_sent,
 )
