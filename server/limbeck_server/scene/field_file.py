@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from limbeck_server.scene.field import Field, FieldSettings, HashGridField, build_field
 
@@ -33,20 +33,23 @@ def save_field(field: Field, path: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in field.state_dict().items()}
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(_in_order(save(tensors, metadata)))
+        save_file(tensors, part, metadata)
+        _put_in_order(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _in_order(data: bytes) -> bytes:
-    """Return a safetensors file with its metadata in alphabetical order: the library writes it in any."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    assert len(text) <= end - 8, "only the order has changed"
-    return data[:8] + text.ljust(end - 8) + data[end:]
+def _put_in_order(path: Path) -> None:
+    """Put a safetensors file's metadata into alphabetical order: the library writes it in any."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "only the order has changed"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def load_field(path: Path, device: torch.device | str = "cpu") -> Field:
