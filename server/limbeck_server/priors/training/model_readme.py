@@ -65,7 +65,7 @@ weights averaged over the last thousand or so steps. {target} {logged}`log.jsonl
 - {size} pixels: fine parts are a pixel wide, or not there.
 - What it says is not exact: objects distilled from it are rougher than those of `--prior exact`, and a guidance scale
   of 2 to 5 is needed to be heard; above that colours burn out and the background takes on the object's colour.
-- Pairs of shape and colour that it has never seen come out less often than others.{views_limit}
+- It was never shown the pairs of shape and colour named above; the figures say how often they come out.{views_limit}
 
 ## Elsewhere
 
