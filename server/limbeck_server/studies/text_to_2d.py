@@ -77,13 +77,13 @@ FULL = Extent(direct_prompts=4, direct_starts=2, network_prompts=10, network_sta
 QUICK = Extent(
     direct_prompts=2,
     direct_starts=1,
-    network_prompts=3,
+    network_prompts=2,
     network_starts=2,
     truths=12,
     truth_steps=12,
-    direct_steps=200,
-    network_steps=60,
-    chain_steps=8,
+    direct_steps=150,
+    network_steps=40,
+    chain_steps=6,
 )
 
 Setups = Callable[[str, str], Setup]
