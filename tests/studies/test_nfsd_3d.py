@@ -71,13 +71,14 @@ def test_the_cases_are_the_paper_s_and_the_preset_s_own_without_annealing() -> N
 class Jobs:
     """Counts the jobs; `sds 100` runs away, every other ends with a grey ball."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int | None = nfsd_3d.QUICK_STEPS) -> None:
+        self.steps = steps
         self.run: list[tuple[str, Case]] = []
         settings = FieldSettings(kind="voxels", resolution=16)
         self.ball: Field = build_field(settings, "cpu", torch.Generator().manual_seed(0))
 
     def __call__(self, prompt: str, case: Case, steps: int | None) -> JobResult:
-        assert steps == nfsd_3d.QUICK_STEPS
+        assert steps == self.steps
         self.run.append((prompt, case))
         if case.guidance_scale == 100.0:
             return JobResult({}, None, "It diverged.", {"guidance_scale": 100.0})
@@ -90,11 +91,17 @@ def run(out: Path, jobs: Jobs, **changes: object) -> dict:
     return nfsd_3d.run(**{**options, **changes})  # type: ignore[arg-type]
 
 
-def test_every_case_is_run_on_every_prompt_and_the_table_says_at_which_scale(tmp_path: Path) -> None:
+def test_the_quick_form_makes_one_object(tmp_path: Path) -> None:
     jobs = Jobs()
-    result = run(tmp_path, jobs, prompt="", setting="preset 'quick'")
-    assert [case for _, case in jobs.run] == 2 * list(nfsd_3d.CASES.values())
-    assert list(result["prompts"]) == list(nfsd_3d.QUICK_PROMPTS)
+    assert list(run(tmp_path, jobs, prompt="")["prompts"]) == ["a blue torus"]
+    assert [case for _, case in jobs.run] == list(nfsd_3d.CASES.values())
+
+
+def test_every_case_is_run_on_every_prompt_and_the_table_says_at_which_scale(tmp_path: Path) -> None:
+    jobs = Jobs(steps=None)
+    result = run(tmp_path, jobs, prompt="", quick=False, setting="preset 'quick'")
+    assert [case for _, case in jobs.run] == len(nfsd_3d.PROMPTS) * list(nfsd_3d.CASES.values())
+    assert list(result["prompts"]) == list(nfsd_3d.PROMPTS)
     assert result["prompts"]["a yellow duck"]["sds own"]["guidance_scale"] == 2.0
     assert result["median"]["nfsd own"]["iou"] == 0.5
     assert result["median"]["sds 100"] == {}

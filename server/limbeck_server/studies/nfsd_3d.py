@@ -29,7 +29,7 @@ from limbeck_server.studies.kept_jobs import keep, kept
 from limbeck_server.studies.losses import TURN_SIZE, Case, Job, JobResult, turn_stage, turn_views
 
 PROMPTS = ("a yellow duck", "a blue torus", "a purple mushroom", "a red car")
-QUICK_PROMPTS = PROMPTS[:2]
+QUICK_PROMPTS = PROMPTS[1:2]
 QUICK_STEPS = 100
 TIMESTEP_MAX = 0.98
 CASES: dict[str, Case] = {
